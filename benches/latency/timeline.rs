@@ -55,7 +55,7 @@ impl StageTimes {
         Ok(())
     }
 
-    /// Records that an entry was in the store at the time `at`.
+    /// Records that an entry was in the store at the time `at`. The earliest time counts.
     pub(crate) fn record_stored(&mut self, id: String, at: u64) {
         let first = self.stored.entry(id).or_insert(at);
         *first = at.min(*first);
@@ -67,7 +67,7 @@ impl StageTimes {
         let received = self.received.get(&id).context("no replica has received the tick")?;
         let first_received = received.iter().min().copied().unwrap_or_default();
         let last_received = received.iter().max().copied().unwrap_or_default();
-        // A replica, or a subscriber, may receive the entry before the leader gets the answer to its write.
+        // A replica may receive the entry before the leader gets the answer to its write.
         let stored = self.stored.get(&id).copied().context("the tick was not written")?.min(first_received);
         let last_before = |times: &[u64], moment: u64| times.iter().rfind(|time| **time <= moment).copied();
         let agreed = last_before(&self.polled, stored).context("no poll before the write")?;

@@ -1,8 +1,8 @@
 //! The candles of one hour, as a store keeps them.
 //!
-//! A store keeps both details of an hour that has ended: its minutes, so that a replica need not read every entry of a
-//! long history when it starts, and a single candle of the whole hour, which stays when minutes and entries have
-//! expired. Candles of 5 and 15 minutes are made of minutes. Candles of four hours and of a day are made of hours.
+//! A store keeps an hour that has ended twice. One [`KeptHour`] has the candles of its minutes, so that a replica need not
+//! read every entry of a long history when it starts. Another has a single candle of the whole hour, which stays when
+//! minutes and entries have expired. Candles of 5 and 15 minutes are made of minutes. Candles of four hours and of a day are made of hours.
 //! [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its `prev` is the id of the last
 //! entry before the hour.
 
@@ -22,10 +22,10 @@ pub struct KeptHour {
     pub(super) first: TickId,
     /// The id of the last entry of the hour.
     pub id: TickId,
-    /// The candles of its minutes, oldest first. `None` if only the hour is kept.
+    /// The candles of its minutes, oldest first. `None` in [`Detail::Hour`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) minutes: Option<Vec<Candle>>,
-    /// The candle of the hour. `None` if the minutes are kept, or if the hour has no tick.
+    /// The candle of the hour. `None` in [`Detail::Minutes`], or if the hour has no tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hour: Option<Candle>,
     /// The outages that a tick of this hour ended, oldest first.

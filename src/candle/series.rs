@@ -178,7 +178,8 @@ impl Series {
     }
 
     /// Adds `next`, a candle of later ticks, to the candle of the interval in which it starts, unless that candle may
-    /// be incomplete. If `next` is longer than an interval of this series, the caller must then omit that candle.
+    /// be incomplete. If `next` is longer than an interval of this series (an hour in a series of minutes), that candle
+    /// is wrong afterwards, and the caller must remove it with [`omit`](Self::omit).
     pub(super) fn add(&mut self, next: &Candle) {
         let start = self.interval.start(next.id);
         if start < self.complete_from {

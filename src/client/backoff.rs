@@ -30,7 +30,7 @@ impl Backoff {
         asked.unwrap_or_default().min(MAX_ASKED).max(self.min) + bound.mul_f64(fastrand::f64())
     }
 
-    /// Sets the minimum of all later pauses, which the server asked for.
+    /// Sets the minimum that the server asked for. It applies to all later pauses.
     pub(super) fn at_least(&mut self, asked: Duration) {
         self.min = asked.min(MAX_ASKED);
     }

@@ -198,7 +198,7 @@ mod tests {
         let build = |builder: Builder| builder.build().map(drop).map_err(|error| error.to_string());
         let builder = || Client::builder("http://localhost");
         assert_eq!(build(builder().redundancy(2).also_at("http://localhost:81")), Ok(()));
-        assert_eq!(build(builder().redundancy(5)).unwrap_err(), "invalid options redundancy 5: expected 1 to 4");
+        assert_eq!(build(builder().redundancy(5)).unwrap_err(), "invalid redundancy 5: expected 1 to 4");
         for sampled in [builder().changes(true), builder().every(Duration::from_secs(1)), builder().limit(5)] {
             assert!(build(sampled.clone()).is_ok());
             assert!(build(sampled.redundancy(2)).unwrap_err().contains("expected neither changes, every, limit"));

@@ -14,7 +14,7 @@ pub enum Error {
         problem: String,
     },
     /// An option is invalid, or two options contradict each other.
-    #[error("invalid options {0}")]
+    #[error("invalid {0}")]
     Options(String),
     /// No HTTP client can be created, for example because this machine has no certificates, or because the given
     /// authorities are invalid.

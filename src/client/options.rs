@@ -135,7 +135,7 @@ impl ClientOptions {
         match self.redundancy {
             1 => None,
             2..=MAX_REDUNDANCY if is_sampled => {
-                Some("with redundancy: expected neither changes, every, limit nor client_id".to_owned())
+                Some("options with redundancy: expected neither changes, every, limit nor client_id".to_owned())
             }
             2..=MAX_REDUNDANCY => None,
             other => Some(format!("redundancy {other}: expected 1 to {MAX_REDUNDANCY}")),

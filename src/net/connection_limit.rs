@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Maximum number of connections over a limit that are refused with a response at the same time. Further ones are
-/// closed at once.
+/// Maximum number of connections that are being refused with a response at the same time. Further ones are closed at
+/// once.
 const MAX_REFUSALS: usize = 64;
 
 /// Permits for clients, and for refusals.
@@ -50,8 +50,8 @@ struct Places {
     memory: Arc<ClientMemory>,
 }
 
-/// Place of one client among all clients, and among those of its address if all requests of the connection have the
-/// same address.
+/// Place of one client in the limit of all clients. It is also one in the limit of its address, unless a trusted proxy
+/// may send requests of several addresses on the connection.
 #[derive(Debug)]
 struct Place {
     _client: OwnedSemaphorePermit,

@@ -65,7 +65,7 @@ impl FromStr for Price {
         let number = if plain {
             Decimal::from_str_exact(text)
         } else {
-            // The decimal crate would skip underscores between digits. An empty text is an error.
+            // The crate would skip underscores between digits. It rejects an empty text.
             Decimal::from_scientific(if text.contains('_') { "" } else { text })
         };
         match number {

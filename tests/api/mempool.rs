@@ -57,7 +57,7 @@ async fn history_without_a_timestamp_is_by_hours() {
     for query in ["", "currency=USD", "currency=USD&timestamp=", "currency=USD&timestamp=0"] {
         let history = server.json(&format!("/api/v1/historical-price?{query}")).await;
         let hours = history["prices"].as_array().unwrap();
-        // Ten seconds are in one hour, or in two.
+        // The ticks are one second apart. There are two hours if one begins between two ticks.
         assert!((1..=2).contains(&hours.len()), "{query}: {history}");
         assert_eq!(hours.last().unwrap()["USD"], 97000.51, "{query}");
         assert_eq!(hours.last().unwrap()["time"], ids[0] / 3_600_000 * 3600, "{query}");

@@ -69,7 +69,8 @@ fn honest(count: usize, permille: i64) -> impl Strategy<Value = Vec<Decimal>> {
     })
 }
 
-/// Returns what a liar may say: anything, or a price from 45,000 to 165,000.
+/// Returns what a liar may say. Half of the lies are any number, the others are from 45,000 to 165,000, near the
+/// honest prices.
 fn lie() -> impl Strategy<Value = Decimal> {
     let any = (1_i64..1_000_000_000, 0_u32..=8).prop_map(|(digits, scale)| Decimal::new(digits, scale));
     let near = (4_500_000_i64..16_500_000).prop_map(|cents| Decimal::new(cents, 2));

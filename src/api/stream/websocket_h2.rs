@@ -67,7 +67,8 @@ struct H2Connection {
     budget: InputBudget,
     /// The account of the output that has not been sent.
     account: Account,
-    /// Is cancelled when the memory for clients is used up and this client is among those that have waited longest.
+    /// Is cancelled when the memory for clients is used up and this client is among those that have read nothing
+    /// for the longest time.
     reset: CancellationToken,
 }
 

@@ -14,7 +14,8 @@ const SENTINEL_PORT: u16 = 26379;
 /// The parameters of the URL of a Unix socket.
 const SOCKET_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
 
-/// Parameters that other clients know, and what to do instead. Each word is a part of a parameter's name.
+/// Words in the names of parameters that other Redis libraries know, and what to do instead. A name consists of words
+/// between `_` or `-`.
 const ELSEWHERE: [(&[&str], &str); 5] = [
     (&["insecure", "verify", "reqs"], INSECURE),
     (&["ca", "cacert", "cafile", "certs"], "set BTCFEED_REDIS_CA to a PEM file"),
@@ -130,8 +131,8 @@ fn authority(rest: &str) -> &str {
     &rest[..end]
 }
 
-/// Returns true if the `@` after a password may be missing: a server has no name, or its port is no number. Then the
-/// part after the authority may belong to the password, and an error must not quote it.
+/// Returns true if somebody has perhaps forgotten the `@` after a password: a server has no name, or its port is no
+/// number. Then the part after the authority may belong to the password, and an error must not quote it.
 fn may_lack_at(authority: &str) -> bool {
     let has_wrong_port = |server: &str| {
         let after_ipv6 = server.rfind(']').map_or(0, |end| end + 1);
@@ -154,8 +155,8 @@ fn check_database(authority: &str, database: &str) -> Result<(), InvalidUrl> {
 fn reject_part_of_password(authority: &str, mark: &str, escape: &str) -> Result<(), InvalidUrl> {
     if may_lack_at(authority) {
         return Err(part(format!(
-            "a part after {mark:?} is not supported: write {escape} for this character in a password, and @ after the \
-             password"
+            "the part after {mark:?} may belong to a password: write {escape} for this character in a password, and @ \
+             after the password"
         )));
     }
     Ok(())
