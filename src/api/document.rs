@@ -14,8 +14,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Content security policy of a page. Only the pages `$ancestors` may show it in a frame. It may load only files from
-/// this server, and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
+/// Content security policy of a page. `$ancestors` says which pages may show it in a frame. The page may load only
+/// files from this server, and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
 macro_rules! policy {
     ($ancestors:literal) => {
         concat!(
@@ -93,7 +93,7 @@ impl Document {
     }
 
     /// Returns the document with the address `base`, or 304 if the client has it. A response with the document has
-    /// links to the descriptions, for programs (RFC 8631).
+    /// links to the OpenAPI and AsyncAPI descriptions, for programs (RFC 8631).
     pub(crate) fn answer(&self, base: Option<BaseUrl>, request: &HeaderMap) -> Response {
         let base = base.unwrap_or_else(BaseUrl::example);
         let (template, tag) = &*self.template;

@@ -34,8 +34,8 @@ impl LeaseRenewer<'_> {
     pub(super) async fn run(self) -> Option<Lease> {
         let (mut held, mut fault) = (true, FaultLog::default());
         loop {
-            // This pause is much shorter than a lease. If the store has lost its data, another replica can acquire the
-            // lease, and then waits at most half a lease for the claim of this replica.
+            // If the store has lost its data, another replica can acquire the lease. The new holder then waits for
+            // claims (`Options::claim_period`). This pause is shorter than that wait, so this replica claims in time.
             sleep(self.options.retry_pause()).await;
             match self.renew().await {
                 Ok(Renewal::Held) => {

@@ -1,7 +1,7 @@
-// Candles: `{ t, end, open, high, low, value }`. `t` is the first moment, `end` the next candle's, `value` the close.
+// Candles: `{ t, end, open, high, low, value }`. `t` is the start, `end` is `t` plus the length, `value` is the close.
 
-/** Adds a price to a list of candles of the length `step`. If the last candle already includes the price, only the
- *  close changes. A price from before the last candle is ignored. */
+/** Adds a price to a list of candles of the length `step`. A price from before the last candle is ignored. If the last
+ *  candle comes from the server, it may already contain the price. Its high and low then stay the same. */
 export function addPrice(candles, moment, value, step) {
   const t = Math.floor(moment / step) * step
   const last = candles.at(-1)

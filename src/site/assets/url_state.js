@@ -51,8 +51,8 @@ export class UrlState extends EventTarget {
     }
   }
 
-  /** Enables a range that is longer than a day if the feed keeps older data than the next shorter range shows. `oldest`
-   *  is the beginning of the oldest day that is kept. */
+  /** Disables the range of 7 or 30 days if the next shorter range already shows all data that the feed keeps. The
+   *  chosen range stays enabled. `oldest` is the beginning of the oldest day that is kept. */
   setOldest(oldest, now) {
     for (const input of this.#form.range) {
       const shorter = { '7d': DAY, '30d': 7 * DAY }[input.value] ?? 0

@@ -9,7 +9,7 @@ pub(super) struct Ids {
     pub(super) trace: TraceId,
     /// The root: from the poll to the answer of the store.
     pub(super) tick: SpanId,
-    /// The append to the store, which is the parent of each replica's hub.
+    /// The append to the store. The span of each replica's hub is its child.
     pub(super) append: SpanId,
 }
 
