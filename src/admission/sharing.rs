@@ -11,7 +11,7 @@ use tracing::debug;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Exchanges reports until the future is dropped. Returns at once if the store serves only one replica. While the store
-/// is unavailable, each replica has only its own limits.
+/// is unavailable, each replica counts only what addresses use on this replica.
 pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
     loop {
         let result = match store.messages().await {
@@ -23,7 +23,7 @@ pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
             Err(error) => Err(error),
         };
         limits.set_shared(false);
-        debug!(error = ?result.err(), "the limits of addresses count only on this replica");
+        debug!(error = ?result.err(), "the limits of addresses ignore usage on other replicas");
         sleep(REPORT_EVERY).await;
     }
 }

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The time between two refreshes of the status line, which shows the time until the next attempt to connect.
 const REFRESH: Duration = Duration::from_millis(500);
-/// The time for which the last output may wait for its reader after a signal.
+/// The time after a signal in which the last output must be written. A slow reader could delay it without end.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is not a terminal";

@@ -1,4 +1,4 @@
-//! The settings of the copy of the feed that each replica keeps, and those of the store, except the settings of Redis.
+//! The settings of the store and of the hub. The settings of Redis are in `redis_store`.
 
 use super::reader::Reader;
 use super::redis_store::{self, SECTION};
@@ -22,8 +22,8 @@ const DATA: Row<DataDirectory> = Row {
 const RETENTION: Row<Durations> = Row {
     env: "BTCFEED_RETENTION",
     help: "Time for which updates are kept for replay",
-    details: "Candles are kept longer: those of up to 15 minutes for at least 30 days, those of an hour or more \
-              without end. With a feed in memory only, a restart loses them.",
+    details: "Candles of up to 15 minutes are kept for at least 30 days. Longer candles are kept without end. With a \
+              feed in memory only, a restart loses all candles.",
     values: Durations::between(Duration::from_secs(10), Duration::from_secs(366 * DAY.as_secs())),
     default: DefaultValue::Fixed("24h"),
     example: "30d",

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Number of groups into which streams are divided.
 pub const GROUPS: usize = 64;
-/// Maximum time for each client: the drain of a few clients takes at most this time multiplied by their number.
+/// A drain takes at most this time multiplied by the number of clients. So the drain of a few clients is short.
 const MAX_TIME_PER_CLIENT: Duration = Duration::from_millis(20);
 
 /// Times of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOptions {
-    /// Minimum time for which the replica is unready before its first stream ends, if a signal stops the replica.
+    /// Minimum time between a signal that stops the replica and the end of the first stream. During this time, the
+    /// replica is unready, but still serves clients. If a failure stops the replica, there is no such delay.
     pub delay: Duration,
     /// Maximum time from the end of the first stream to the end of the last one.
     pub spread: Duration,

@@ -146,7 +146,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
 /// If there are no random numbers.
 pub(super) fn complete(mut config: ServerConfig) -> Result<Arc<ServerConfig>, Error> {
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-    // The keys move to the record layer after the handshake.
+    // After the handshake, the record layer takes the keys of the connection from rustls.
     config.enable_secret_extraction = true;
     // With a session ticket, a client that reconnects within hours needs no new signature.
     config.ticketer = Ticketer::new()?;

@@ -13,7 +13,7 @@ use std::fmt::{self, Write};
 pub(super) struct Report<'a> {
     plan: &'a Plan,
     outcome: &'a LoadResult,
-    /// Clients that should have all entries.
+    /// Clients that should have the newest entry.
     expected: usize,
     /// Clients that have the newest entry.
     at_newest: usize,

@@ -14,7 +14,7 @@ pub(super) enum Failure {
     Wrong(anyhow::Error),
     /// The arguments are invalid.
     Invalid(anyhow::Error),
-    /// The input could not be read, or there was nothing to verify.
+    /// The stream could not be read, or it had no price to verify.
     Unread(anyhow::Error),
 }
 
@@ -23,7 +23,7 @@ pub(super) enum Failure {
 pub(super) struct Checker {
     /// The id of the last entry.
     last: Option<TickId>,
-    /// The ids around entries that are missing, as the stream has reported.
+    /// The gap that the stream has reported since the last entry: the ids before and after the missing entries.
     missing: Option<(TickId, TickId)>,
     entries: u64,
     prices: u64,
@@ -49,8 +49,8 @@ impl Checker {
     /// Checks the place of an entry.
     ///
     /// # Errors
-    /// If its id is not greater than both its `prev` and the last id, or if its `prev` is not the last id and no gap
-    /// was reported.
+    /// - If its id is not greater than its `prev`, or not greater than the id of the entry before it.
+    /// - If its `prev` is not the id of the entry before it, and the stream has not reported a gap between the two.
     pub(super) fn entry(&mut self, id: TickId, prev: TickId) -> anyhow::Result<()> {
         ensure!(id > prev, "{id}: its id is not greater than its prev {prev}");
         let missing = self.missing.take();
@@ -69,7 +69,8 @@ impl Checker {
     /// Checks the place of a tick, and computes its prices again.
     ///
     /// # Errors
-    /// If something does not fit. The error begins with the id.
+    /// If the place is wrong, if the method is unknown, or if a value is not the one that the inputs give. The error
+    /// begins with the id.
     pub(super) fn tick(&mut self, tick: &TickUpdate) -> anyhow::Result<()> {
         self.entry(tick.id, tick.prev)?;
         let Some(audit) = tick.audit.as_ref().filter(|_| tick.method > 0) else {

@@ -45,7 +45,7 @@ fn each_concurrent_request_is_a_client() {
     let others = [request(&permit, "").unwrap(), request(&permit, "").unwrap()];
     assert_eq!(taken(), 3);
     assert_eq!(request(&permit, "").unwrap_err(), Limit::Connections);
-    assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::Connections, "a connection is over the limit as well");
+    assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::Connections, "a new connection is refused as well");
     assert_eq!(taken(), 3, "a refusal takes no permit of a client");
     drop(first);
     assert_eq!(taken(), 2);

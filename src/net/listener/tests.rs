@@ -344,7 +344,7 @@ async fn request_over_the_client_limit_is_refused() {
     let refused = get_http2(&mut sender, "/one", "application/grpc").await.unwrap();
     assert_eq!((refused.status(), &refused.headers()["grpc-status"]), (StatusCode::OK, &"8".parse().unwrap()));
     assert_eq!(get_http2(&mut sender, "/one", "").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-    // Another connection is over the limit as well.
+    // The limit also refuses requests on other connections.
     let mut other = server.http2().await;
     let refused = get_http2(&mut other, "/btcfeed.v1.PriceFeed/Subscribe", "application/grpc").await.unwrap();
     assert_eq!(refused.headers()["grpc-status"], "8");

@@ -16,9 +16,13 @@ export class Loader {
   #until = 0
   #pause_ms = 1000
 
-  /** Loads what is missing: the ticks, or the candles of `wanted.interval` if there is one, from the moment
-   *  `wanted.from` on; the last price of each currency; the candles of the last day; and the oldest day that is kept.
-   *  With `wantsBegin`, it also loads the first entry of the feed. Returns true if anything was loaded. */
+  /** Loads what is missing of these:
+   *  - the data since the moment `wanted.from`: the candles of `wanted.interval`, or ticks if it is `undefined`. With
+   *    this data comes the last price of each currency,
+   *  - the candles of the last day,
+   *  - with `wantsBegin`, the first entry of the feed,
+   *  - the oldest day that is kept.
+   *  Returns true if something was missing and the load has succeeded. */
   async load(series, currencies, wanted, wantsBegin) {
     if (this.#loading || performance.now() < this.#until) return false
     const jobs = [
