@@ -42,8 +42,9 @@ fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<(
             let value = value.or_else(|| setting.default.fixed().map(str::to_owned)).unwrap_or_default();
             let is_hidden = setting.is_secret && !value.is_empty();
             let printed = if is_hidden { "***".to_owned() } else { redact_url(&value) };
-            // A line whose password is masked is commented out, because the mask is not the value. So is a default that
-            // depends on other settings, because the file would fix it.
+            // A line whose password is masked is commented out, because the mask is not the value. A default that
+            // depends on other settings or on the machine is commented out, too. Otherwise a file with this line would
+            // keep the old value when these change.
             let (note, comment) = match (setting.default, given) {
                 _ if printed != value => (" (the password is not printed)".to_owned(), "# "),
                 (DefaultValue::Derived(words), None) => (format!(" (default: {words})"), "# "),

@@ -44,7 +44,7 @@ Examples:
   btcfeed load localhost:8080 --connections 5000 --duration 1m
   btcfeed load http://replica-1:8080 http://replica-2:8080 --transport sse --json
 
-Exit codes: 0 every client got every update once, or the result says that there was no update; 1 an update was lost \
+Exit codes: 0 every client was served, and got each update once if there was any; 1 an update was lost \
 or arrived twice, a client was not served or does not have the newest update, or there is no feed; 2 an argument is invalid, or \
 this machine allows too few open files for this number of clients.";
 

@@ -35,9 +35,9 @@ pub(super) struct ClientOptions {
     pub(super) authorities: Option<Vec<u8>>,
     pub(super) connect_timeout: Duration,
     pub(super) silence_timeout: Duration,
-    /// The maximum pause before the first attempt to connect again.
+    /// The maximum of the random pause before the first attempt to connect again. It doubles with each further attempt.
     pub(super) retry_from: Duration,
-    /// The maximum pause before any later attempt.
+    /// The upper bound of the random pause, however many attempts have failed.
     pub(super) retry_to: Duration,
 }
 

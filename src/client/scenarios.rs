@@ -16,7 +16,7 @@ fn scenarios(kind: &str) -> Vec<Value> {
     all[kind].as_array().unwrap().clone()
 }
 
-/// Returns the message that a scenario writes in short.
+/// Returns a message from its short form in a scenario.
 fn message(short: &Value) -> Received {
     let text = if let Some(tick) = short.get("tick") {
         json!({"type": "tick", "id": tick[0], "prev": tick[1], "prices": {}})
@@ -30,7 +30,7 @@ fn message(short: &Value) -> Received {
     Received::read(&text.to_string()).unwrap()
 }
 
-/// Returns updates as a scenario writes them.
+/// Returns updates in the short form of a scenario.
 fn in_short(updates: &VecDeque<Update>) -> Value {
     let short = |update: &Update| match update {
         Update::Tick(tick) => Some(json!(tick.id.ms())),

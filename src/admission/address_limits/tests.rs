@@ -97,7 +97,7 @@ fn usage_on_another_replica_counts() {
     assert_eq!(here.charge_volume(one, 200).unwrap_err().limit, Limit::AddressVolume);
     here.check_client_id(one).unwrap();
     assert_eq!(here.check_client_id(one).unwrap_err().limit, Limit::AddressClientIds);
-    // Another address has its own places, but the limit of new client_ids of all addresses counts for it, too.
+    // Another address has its own places. The limit of new client_ids of all addresses together applies to it, too.
     here.take_place(other).unwrap();
     (0..2).for_each(|_| here.check_client_id(other).unwrap());
     assert_eq!(here.check_client_id(other).unwrap_err().limit, Limit::ClientIds);
