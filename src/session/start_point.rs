@@ -14,8 +14,8 @@ const MAX_AHEAD: Duration = Duration::from_secs(5);
 pub struct StartPoint {
     /// The last id that the client does not need.
     pub id: TickId,
-    /// True if `id` must be that of an entry: one that the client says it has, or one after which a shortened replay
-    /// begins. If the feed does not have this entry, that is a gap. False if `id` may be any moment.
+    /// True if `id` must be the id of an entry, for example of the last one that the client has. If the feed does not
+    /// have this entry, the client gets a gap. False if `id` may be any moment.
     pub is_entry: bool,
 }
 
