@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 /// Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2), because a proxy and this server might
 /// interpret it differently. Adds `X-Content-Type-Options`, so that browsers do not guess the content type.
 ///
-/// The responses to WebSocket handshakes have no headers that browsers ignore there, because proxies keep all headers
-/// of a response in memory until the stream ends.
+/// Proxies keep all headers of a response in memory until the stream ends. Therefore a response on the path of a
+/// WebSocket has no CORS headers, and the 101 response has no `X-Content-Type-Options`. Browsers ignore these headers
+/// for a WebSocket.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let is_websocket = request.uri().path().trim_end_matches('/').ends_with("/ws");
     let hosts = request.headers().get_all(HOST).iter().count();

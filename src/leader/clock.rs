@@ -152,7 +152,7 @@ impl FeedClock {
         record.reckoned_at(moment, passed)
     }
 
-    /// Returns true if the entry that was written from this record may not have the time of the store's clock.
+    /// Returns true unless the entry that was written from this record certainly has the time of the store's clock.
     pub(super) fn is_suspect(&self, record: &Record, id: TickId, prev: TickId) -> bool {
         let is_reckoned = record.reckoned.is_some_and(|reckoned| reckoned.moment == id);
         is_reckoned || id == prev.next() || self.state().fault.is_some()
@@ -163,8 +163,8 @@ impl FeedClock {
         self.state().note_written(id, at);
     }
 
-    /// Compares the count with the clocks: before the first entry, and after an entry that may not have the time of the
-    /// store's clock.
+    /// Compares the count with the clocks. The leader calls this before an entry if `is_unproven` is true, and after an
+    /// entry if `is_suspect` is true.
     pub(super) fn compare(&self, times: Times) {
         let mut state = self.state();
         state.compare(times);
@@ -181,10 +181,10 @@ impl FeedClock {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
 
-    /// Returns the time with which a poll compares the times in the answers of sources: the time of the feed or, if the
-    /// feed is ahead or the sources agree on another time, the time of the sources. If the sources give none, it is
-    /// `own`, the time of this machine's clock. That clock comes last, because it would reject good sources if it were
-    /// wrong.
+    /// Returns the time with which a poll compares the times in the answers of sources: the feed's time, or the time of
+    /// the sources if they agree on another one. If the feed is ahead or its time is not known, it is the time of the
+    /// sources or, if they agree on none, `own`, the time of this machine's clock. `own` comes last, because a wrong
+    /// clock would reject good sources.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());
         let count = state.moment(now).filter(|_| !state.is_slow);
@@ -228,7 +228,7 @@ impl State {
         }
         // The age of the first entry that this replica gets is not known.
         if self.newest != TickId::ZERO {
-            // A single entry may arrive late.
+            // Late entries correct the count only if more than `MAX_LATE` of them come in a row.
             let is_late = self.moment(now).is_some_and(|count| count.since(head) > LATE);
             self.late = if is_late { self.late + 1 } else { 0 };
             if !is_late || self.late > MAX_LATE {
@@ -273,7 +273,7 @@ impl State {
         self.sources(at).is_some_and(|sources| sources.differs(time) <= SOURCE_ERROR)
     }
 
-    /// Continues from the feed's time at a moment, at this speed.
+    /// Continues the count from `time` at the moment `at`, at half speed if `is_slow` is true.
     fn rebase(&mut self, time: TickId, at: Instant, is_slow: bool) {
         (self.reference, self.is_slow) = (Some((time, at)), is_slow);
     }
@@ -291,8 +291,8 @@ impl State {
         // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // If the id is later than expected by more than `MAX_CLOCK_ERROR`, the entry before it was ahead. The count
-        // then continues from the id.
+        // An id is later than expected by more than `MAX_CLOCK_ERROR` only if the id before it is, too, because ids
+        // increase. The count then continues from the id.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }

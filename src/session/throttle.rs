@@ -130,8 +130,8 @@ impl Throttle {
         }
     }
 
-    /// Returns the ticks after `entry` that need not be pushed, because only the last of them has an effect. `entry` is
-    /// the last entry that was pushed.
+    /// Returns a condition for the ticks that follow `entry`, the last entry that was pushed. Of the ticks that meet
+    /// this condition, only the last one must be pushed.
     pub(super) fn skip(&self, entry: &Entry) -> Option<Skip> {
         if entry.status().is_some() || entry.id <= self.known_id {
             return None;
@@ -141,8 +141,8 @@ impl Throttle {
             return Some(Skip { before: self.period_end.minus(self.grace()), unchanged: None });
         }
         // The client has the prices of this tick, or does not want them. So it does not want later ticks with the same
-        // prices, either. But if a tick is still held, the first tick after the grace time releases the held one, so it
-        // is not skipped.
+        // prices, either. But if a tick is still held, the first tick after the grace time releases it. That first tick
+        // must be pushed, so `before` excludes it.
         let before = if self.held.is_some() { self.period_end.plus(self.grace()) } else { TickId::from_ms(u64::MAX) };
         let is_dropped = self.options.changes || self.prices(entry).next().is_none();
         is_dropped.then_some(Skip { before, unchanged: Some(self.view.currencies) })

@@ -26,7 +26,7 @@ struct Kept {
     lease: LocalLease,
     /// The number of the newest record, and the id that it got.
     record: (u64, TickId),
-    /// The oldest id that is kept.
+    /// The lower bound of the ids that are kept. `None` before the first append.
     floor: Option<TickId>,
     /// The last id that each client was sent, and when it was saved.
     clients: HashMap<String, (TickId, Instant)>,

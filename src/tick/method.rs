@@ -29,7 +29,8 @@ pub struct MethodParameters {
 pub struct PriceParameters {
     /// The least number of sources for a price.
     pub min_sources: u32,
-    /// The sources that were outliers before this poll. They count again only within half of the outlier share.
+    /// The sources that were outliers before this poll. They count again only if they are at most half of
+    /// [`MethodParameters::outlier_share`] away from the median of the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outliers: Vec<String>,
     /// The bound of a price that comes from a single source.

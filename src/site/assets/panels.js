@@ -15,7 +15,7 @@ export function panelOf(series, link, currency, view) {
   const { from, until, now, interval } = view
   const points = interval === undefined ? series.ticks(currency, view)
     : joined(series.candles(currency, interval, view), stepOf(interval, view, view.width))
-  // The last candle is not over yet.
+  // The last candle can end after the window, but the curve ends with the window.
   for (const point of points.slice(-1)) if (point.end > until) point.end = until
   const gaps = series.gaps(currency, view)
   const limit_ms = Math.max(12 * link.interval_ms, interval === undefined ? 0 : 1.5 * INTERVALS[interval], 10_000)
@@ -35,8 +35,9 @@ export function panelOf(series, link, currency, view) {
   return { currency, points, gaps, last, age, stale, fresh: last !== undefined && !disconnected && !stale, ...changeOf(points, view) }
 }
 
-/** The change in the window: the price at the beginning of the window (`base`), the difference (`moved`), and the
- *  moment at which the curve begins if that is late (`lateSince`). */
+/** The change in the window: the price at the beginning of the window (`base`) and the difference (`moved`). If the
+ *  curve begins much later than the window, `lateSince` is the moment at which the curve begins, and `base` is its
+ *  first price. */
 function changeOf(points, view) {
   const first = points.find(({ t, end = t }) => end >= view.from)
   if (first === undefined) return { direction: 'flat', tone: 'flat' }

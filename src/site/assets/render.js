@@ -66,8 +66,8 @@ function explainOutage(state, status, stale, partial) {
   ].join(' ')
 }
 
-/** The explanation if prices are late although the stream reports no problem. A replica without a connection to the
- *  store cannot report one. */
+/** The explanation if prices are late although the stream reports no problem. For example, a replica that has lost its
+ *  connection to the store reports nothing on the stream. */
 const explainSilence = (currencies, partial, reason = 'the server may be cut off from the feed') => (partial.length > 0
   ? `No new price in ${currencies.join(' and ')}. The next one appears automatically.`
   : `Connected, but without new prices in ${currencies.join(' and ')}. ${capital(reason)}. New prices appear automatically.`)
