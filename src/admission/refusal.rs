@@ -1,4 +1,4 @@
-//! Refusals of clients that have reached a limit, and how these are counted and logged.
+//! Refusals of clients that have reached a limit. Refusals are counted, and logged at a bounded rate.
 
 use super::client_address::AddressBlock;
 use crate::telemetry::metrics::REFUSALS;
@@ -14,7 +14,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Time after which a client may try again to read history or candles. These requests are short.
 const RETRY_READ_AFTER: Duration = Duration::from_secs(2);
 
-/// Limit of a replica or of an address.
+/// Limit for one address, or for all addresses together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// Clients of this replica.

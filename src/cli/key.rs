@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use std::io::{self, Write};
 
 const AFTER_HELP: &str = "\
-It prints two lines: the key, which is not shown again, and the line for the file in BTCFEED_KEYS_FILE. That line has only a \
-hash of the key. Replicas notice a change of the file within 2 s. To revoke a key, delete its line.
+`btcfeed key new` prints two lines: the key, which is not shown again, and the line for the file in BTCFEED_KEYS_FILE. That \
+line has only a hash of the key. Replicas notice a change of the file within 2 s. To revoke a key, delete its line.
 
 Examples:
   btcfeed key new alice

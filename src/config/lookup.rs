@@ -19,7 +19,8 @@ pub(super) struct NamedValue {
 }
 
 impl Lookup {
-    /// Looks values up in `flags`, whose keys are the variables of the settings, and then in `environment`.
+    /// Creates a lookup. A value in `flags` takes precedence over one in `environment`. The keys of `flags` are the
+    /// variables of the settings.
     pub fn new(
         flags: impl IntoIterator<Item = (String, String)>,
         environment: impl IntoIterator<Item = (String, String)>,

@@ -66,8 +66,8 @@ pub struct ExactOhlc {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct PageGap {
-    /// The last id before the gap. If the first candles of the range have expired, this is the `after` of the request,
-    /// or 0 if the request has no start.
+    /// The last id before the gap. If the first candles that the request asks for have expired, this is the id after
+    /// which the request starts, or 0 if the request has no start.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub after: TickId,
     /// The first id after the gap.

@@ -1,5 +1,5 @@
-//! BTC Markets: `GET /v3/markets/BTC-AUD/ticker`, as described in "Get market ticker" of its API reference. It caches
-//! an answer for a second.
+//! BTC Markets: `GET /v3/markets/BTC-AUD/ticker`, as described in "Get market ticker" of its API reference. The
+//! exchange caches an answer for a second.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

@@ -138,7 +138,7 @@ mod tests {
             Ok(())
         };
         reader.read(&mut record(longest), &mut open).unwrap();
-        // The length decides, before the record arrives.
+        // The length in the header is enough to reject a record.
         let refused = reader.read(&mut record(longest + 1)[..HEADER_BYTES], &mut open);
         assert_eq!(refused, Err(Fault::Broken(AlertDescription::RecordOverflow)));
         assert_eq!(seen, HEADER_BYTES + MAX_PAYLOAD_BYTES);
