@@ -34,7 +34,8 @@ pub(super) struct Target {
     /// so that the clients of many programs are spread over all addresses.
     next_turn: AtomicUsize,
     http: reqwest::Client,
-    /// The proxies of the environment, by the rules that the HTTP client applies.
+    /// The proxies that variables such as `HTTPS_PROXY` name. The HTTP client reads these variables itself. The field
+    /// is only for the text of errors.
     proxies: Matcher,
     pub(super) options: ClientOptions,
 }
@@ -72,8 +73,8 @@ impl Target {
         }
     }
 
-    /// Returns the messages of the history after one id and up to another, at the address with the number `address`, or
-    /// `None` if there is no valid answer.
+    /// Asks the address with the number `address` for the messages of the history with `after < id <= until`. Returns
+    /// `None` if there is no valid answer within `HISTORY_TIMEOUT`.
     pub(super) fn history(
         self: Arc<Target>,
         address: usize,
@@ -91,7 +92,7 @@ impl Target {
         })
     }
 
-    /// Returns the prices at a moment, from the first address that answers.
+    /// Returns the prices at a moment. If an address does not answer or is overloaded, asks the next one.
     pub(super) async fn prices_at(
         &self,
         time: Option<TickId>,

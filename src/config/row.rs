@@ -2,7 +2,7 @@
 
 use super::setting::{DefaultValue, Setting};
 
-/// A setting whose values are of one type.
+/// A setting. `V` describes the values that it accepts.
 #[derive(Clone, Copy)]
 pub(super) struct Row<V> {
     pub(super) env: &'static str,
@@ -42,14 +42,14 @@ pub(super) enum Rejected {
     Unexpected,
     /// This part of the value is not accepted.
     Part(String),
-    /// A part of the value is not accepted. The text is that part in quotes and the reason.
+    /// The value or a part of it is not accepted. The text quotes it and gives the reason.
     Quoted(String),
     /// The value has the right form, but cannot be used. The text is the reason, after `invalid NAME "value": `.
     Because(String),
 }
 
 impl<V: Values> Row<V> {
-    /// Returns the setting, as the flags, help texts and documents show it.
+    /// Returns the setting in the form that flags, help texts and documents use.
     pub(super) fn setting(&self, section: &'static str) -> Setting {
         Setting {
             env: self.env,

@@ -126,7 +126,7 @@ impl Reactor {
 }
 
 impl Reactor {
-    /// Makes the shards run all sessions, because the permission of some has ended.
+    /// Makes the shards run all sessions, so that those whose permission has ended are closed.
     pub(crate) fn recheck(&self) {
         self.shards.iter().for_each(|shard| shard.recheck());
     }

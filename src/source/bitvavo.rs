@@ -1,5 +1,5 @@
-//! Bitvavo: `GET /v2/ticker/24h?market=BTC-EUR`, as described in "Ticker 24h" of its REST API reference. It allows a
-//! weight of 1000 a minute, and bans an address that uses more.
+//! Bitvavo: `GET /v2/ticker/24h?market=BTC-EUR`, as described in "Ticker 24h" of its REST API reference. Each request
+//! has a weight. Bitvavo allows an address a total weight of 1000 a minute, and bans addresses that use more.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

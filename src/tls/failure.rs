@@ -44,7 +44,7 @@ impl HandshakeError {
     }
 }
 
-/// Returns the reason if the error is one of TLS, and `None` if it is one of the socket.
+/// Returns the reason if the error is about TLS, and `None` if it comes from the socket.
 fn reason_in(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
     let fault = || match error.downcast_ref()? {
         Fault::Broken(_) => Some("invalid"),
@@ -55,8 +55,8 @@ fn reason_in(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str
 
 fn reason_of(error: &rustls::Error) -> &'static str {
     match error {
-        // Alerts of clients that do not trust the certificate (RFC 8446 §6.2). Libraries differ in which one they send.
-        // They send `DecryptError` if they cannot verify a signature.
+        // Alerts of clients that do not trust the certificate (RFC 8446 §6.2). Which of them a client sends depends on
+        // its library. `DecryptError` means that the client could not verify a signature.
         rustls::Error::AlertReceived(
             Alert::BadCertificate
             | Alert::UnsupportedCertificate

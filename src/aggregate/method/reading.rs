@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What a source said about one currency.
 #[derive(Clone, Debug)]
 pub(in crate::aggregate) struct SourceReading {
-    /// The prices and times. If the source gave no price, the reason is in `excluded`.
+    /// The prices and times. If the source gave no price, `input.excluded` has the reason.
     pub(in crate::aggregate) input: Input,
     /// The volume of 24 hours.
     pub(in crate::aggregate) volume: Option<Decimal>,

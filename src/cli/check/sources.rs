@@ -22,7 +22,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Finding::fail(
             "prices",
             format!("no source has a price in {missing}"),
-            "Add a source to BTCFEED_SOURCES that has one.",
+            "Add a source for each of these currencies to BTCFEED_SOURCES.",
         )
     });
     findings

@@ -1,4 +1,5 @@
-//! Writes the API reference as Markdown for language models (`llms.txt`), from the same sources as the page.
+//! Writes the API reference as Markdown for language models (`/llms.txt`). The page `/docs` is made from the same
+//! descriptions and samples.
 
 use super::grpc;
 use super::markup::{aliases, event_messages, items, members, operations, other_schemas, text, title};
