@@ -104,11 +104,18 @@ async fn print_prices(hub: &Hub, currency: Currency) {
     let view = hub.view(View::new(Format::Timedate, currency.into(), Framing::Line));
     let (mut head, mut cursor) = (hub.watch_head(), TickId::ZERO);
     loop {
-        while let Read::Batch { items: bytes, last, .. } = hub.read(&view, cursor) {
-            let mut out = io::stdout().lock();
-            bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
-            cursor = last;
-        }
+        cursor = loop {
+            match hub.read(&view, cursor) {
+                Read::Batch { items: bytes, last, .. } => {
+                    let mut out = io::stdout().lock();
+                    bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
+                    cursor = last;
+                }
+                // The output was blocked for so long that entries have left the window. They are not printed.
+                Read::Older { before } => cursor = before.prev,
+                Read::Nothing => break cursor,
+            }
+        };
         if head.changed().await.is_err() {
             return;
         }

@@ -205,11 +205,12 @@ async fn show_updates(
             }
             let text = show.take();
             tokio::select! {
+                // Nothing else writes this text, so it is written also if the process is to stop, unless that blocks.
                 biased;
-                () = stop.cancelled() => return Ok(WatchEnd::Done),
                 written = output.write(&text) => if let Err(error) = written {
                     return Ok(WatchEnd::from(error));
-                }
+                },
+                () = stop.cancelled() => return Ok(WatchEnd::Done),
             }
             // Every arm is cancel-safe.
             tokio::select! {

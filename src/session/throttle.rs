@@ -136,7 +136,7 @@ impl Throttle {
         if entry.status().is_some() || entry.id <= self.known_id {
             return None;
         }
-        if self.is_within_period(entry.id.next()) {
+        if self.is_within_period(entry.id) {
             // Of the ticks within the period, only the last one is held.
             return Some(Skip { before: self.period_end.minus(self.grace()), unchanged: None });
         }

@@ -3,11 +3,12 @@
 use super::finding::Finding;
 use crate::config::{Config, SourceConfig};
 use crate::source::Origin;
-use crate::tick::Currencies;
+use crate::text::join_list;
+use crate::tick::{Currencies, Currency};
 use futures_util::future::join_all;
 use std::time::Duration;
 
-/// Time for the answer of a source.
+/// Time for the answer of a source. It includes the time to connect, so it is longer than that of a poll.
 const DEADLINE: Duration = Duration::from_millis(3500);
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
@@ -17,7 +18,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let missing = currencies.without(priced);
     let mut findings: Vec<_> = asked.into_iter().map(|(finding, _)| finding).collect();
     findings.push(if missing.is_empty() {
-        Finding::ok("prices", format!("every currency has a source: {currencies}"))
+        Finding::ok("prices", format!("every currency has a source: {}", list(currencies)))
     } else {
         Finding::fail(
             "prices",
@@ -41,6 +42,11 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
             "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as enough other sources agree.";
         Finding::warn("source", format!("{name}: {reason}"), remedy)
     };
+    if wanted.is_empty() {
+        let found = format!("{name} has no price in {currencies}");
+        let remedy = "Remove it from BTCFEED_SOURCES, or add one of its currencies to BTCFEED_CURRENCIES.";
+        return (Finding::warn("source", found, remedy), Currencies::NONE);
+    }
     let opened = match source.open() {
         Ok(opened) => opened,
         Err(error) => return (failed(&format!("{error:#}")), Currencies::NONE),
@@ -49,8 +55,12 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
     let priced = answers.iter().flat_map(|answer| &answer.observations).map(|seen| seen.currency).collect();
     let errors: Vec<_> = answers.iter().flat_map(|answer| &answer.errors).collect();
     let finding = match errors[..] {
-        [] => Finding::ok("source", format!("{name} has a price in {priced}")),
+        [] => Finding::ok("source", format!("{name} has a price in {}", list(priced))),
         [error, ..] => failed(error.for_operators()),
     };
     (finding, priced)
+}
+
+fn list(currencies: Currencies) -> String {
+    join_list(&currencies.iter().map(Currency::code).collect::<Vec<_>>(), "and")
 }

@@ -115,7 +115,13 @@ fn check_currency(tick: &TickUpdate, audit: &Audit, currency: Currency) -> anyho
     }
     let (price, stated) = match (price, stated) {
         (Ok(price), Some(stated)) => (price, stated),
-        (Err(_), None) => return Ok(()),
+        (Err(_), None) => {
+            let has_more = tick.confidence.contains_key(&currency)
+                || tick.spread.contains_key(&currency)
+                || tick.sources.contains_key(&currency);
+            ensure!(!has_more, "there is no price, but a confidence, a spread or sources of one");
+            return Ok(());
+        }
         (Ok(price), None) => bail!("there is no price, but the inputs give {}", price.price),
         (Err(reason), Some(stated)) => bail!("the price is {stated}, but the inputs give none: {reason}"),
     };

@@ -29,7 +29,7 @@ export class Loader {
       ...(isMissing(series, wanted) ? [() => loadPart(series, currencies, wanted), () => loadLasts(series, currencies)] : []),
       ...(series.wantsDay(clock.now()) ? [() => loadDay(series, currencies)] : []),
       ...(wantsBegin && this.begin === undefined && hasPrice(series, currencies) ? [() => this.#loadBegin(currencies)] : []),
-      ...(this.oldestDay === undefined ? [() => this.#loadOldestDay(currencies)] : []),
+      ...(this.oldestDay === undefined && hasPrice(series, currencies) ? [() => this.#loadOldestDay(currencies)] : []),
     ]
     if (jobs.length === 0) return false
     this.#loading = true
@@ -54,7 +54,7 @@ export class Loader {
   }
 
   async #loadOldestDay(currencies) {
-    this.oldestDay = await history.oldestDay(currencies.join(','))
+    this.oldestDay = await history.oldestDay(currencies.join(',')) ?? clock.now()
   }
 }
 

@@ -142,7 +142,7 @@ function draw() {
   panels.forEach((panel, index) => { if (several) panel.tone = `line-${index}` })
   renderState(link, link.report ?? series.status, panels, all)
   renderQuotes(panels, series, view, words, sources)
-  renderSummary(panels, panels.map(({ points }) => extremes(points.filter(({ t, end = t }) => end >= view.from))), words)
+  renderSummary(panels, panels.map(({ points }) => extremes(points.filter(({ t, end = t }) => end >= view.from))), view, words)
   renderBegin(view)
   sources.render(panels.map(({ currency, last }) => [currency, last?.prices[currency]]), link.failure !== null)
   const audit = `?format=audit&currency=${panels.map(({ currency }) => currency)}`

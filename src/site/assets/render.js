@@ -50,7 +50,7 @@ function explain(state, { connection, failure, report, currencies }, status, pan
   if (state === 'down' || state === 'stale') {
     return report === null ? explainOutage(state, status, stale, partial) : explainSilence(currencies, [], report.reason)
   }
-  if (state === 'degraded') return `Few sources: ${status.reason}.`
+  if (state === 'degraded') return `${capital(status.reason)}.`
   if (panels.every(({ last }) => last === undefined) && connection.state === 'live') return 'Waiting for the first price.'
   return ''
 }
@@ -58,7 +58,7 @@ function explain(state, { connection, failure, report, currencies }, status, pan
 /** The explanation of an outage: the reason in the feed's status, which was written when the first currency failed; the
  *  currencies that have failed since then; and what the server does next. */
 function explainOutage(state, status, stale, partial) {
-  if (status === null || ['live', 'degraded'].includes(status.state)) return explainSilence(stale, partial)
+  if (status === null || !status.reason.startsWith('no price')) return explainSilence(stale, partial)
   const more = stale.filter((currency) => !status.reason.includes(currency))
   return [`${capital(status.reason)}.`,
     ...(more.length > 0 ? [`No new price in ${more.join(' and ')} either.`] : []),
@@ -122,20 +122,23 @@ function renderPrice(quote, { currency, last, fresh }) {
   write(quote.querySelector('.spoken'), value === undefined ? 'no price yet' : formatPrice(value, currency))
 }
 
-function renderChange(shown, { base, moved, direction, lateSince }, { from, until, now, isZoomed }, words) {
+function renderChange(shown, { base, moved, direction, lateSince }, view, words) {
   shown.dataset.direction = direction
-  const period = isZoomed ? `from ${formatSince(from, now)} to ${formatSince(until, now)}`
-    : lateSince === undefined ? `in the last ${words}` : `since ${formatSince(lateSince, now)}`
+  const time = view.isZoomed || lateSince === undefined ? period(view, words) : `since ${formatSince(lateSince, view.now)}`
   write(shown, base === undefined ? 'No change yet'
-    : `${{ up: '▲', down: '▼', flat: '' }[direction]} ${formatAmount(Math.abs(moved))} (${formatPercent(moved / base)}) ${period}`.trim())
+    : `${{ up: '▲', down: '▼', flat: '' }[direction]} ${formatAmount(Math.abs(moved))} (${formatPercent(moved / base)}) ${time}`.trim())
 }
 
+/** The time that the chart shows, in words. */
+const period = ({ from, until, now, isZoomed }, words) => (
+  isZoomed ? `from ${formatSince(from, now)} to ${formatSince(until, now)}` : `in the last ${words}`)
+
 /** Renders the description of the chart for screen readers. */
-export function renderSummary(panels, bounds, words) {
+export function renderSummary(panels, bounds, view, words) {
   const figures = panels.flatMap(({ currency }, index) => (bounds[index] === undefined ? []
     : [`${currency} between ${bounds[index].map((value) => formatPrice(value, currency)).join(' and ')}`]))
   const gaps = panels.flatMap(({ currency, gaps }) => gaps.map((gap) =>
     `${currency}: ${gapReason(gap)} (${gap.open ? `since ${formatTime(gap.after)}` : `${formatTime(gap.after)} to ${formatTime(gap.before)}`})`))
   write(byId('summary'), figures.length === 0 ? 'There is no price to draw yet.'
-    : `In the last ${words}: ${[...figures, ...gaps].join('; ')}.`)
+    : `${capital(period(view, words))}: ${[...figures, ...gaps].join('; ')}.`)
 }

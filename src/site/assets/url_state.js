@@ -63,9 +63,9 @@ export class UrlState extends EventTarget {
 
   #read() {
     const fragment = new URLSearchParams(location.hash.slice(1))
-    const wanted = fragment.get('currency')?.toUpperCase()
+    const wanted = [...new Set(fragment.get('currency')?.toUpperCase().split(','))].join(',')
     const available = [...this.#form.currency].filter(({ disabled }) => !disabled).map(({ value }) => value)
-    if (wanted?.includes(',') && wanted.split(',').every((one) => available.includes(one))) this.#several.value = wanted
+    if (wanted.includes(',') && wanted.split(',').every((one) => available.includes(one))) this.#several.value = wanted
     this.#form.currency.value = [...this.#form.currency].find(({ value, disabled }) => !disabled && value === wanted)?.value ?? available[0]
     this.#form.range.value = Object.keys(RANGES).find((known) => known === fragment.get('range')) ?? '15m'
     this.#correct()
