@@ -38,7 +38,7 @@ pub fn frames(input: &[u8]) {
 /// the pieces in which the client's bytes arrive, the others say what is changed.
 ///
 /// # Panics
-/// If the outcome depends on the pieces, or if too much is kept of what the client sends.
+/// If the outcome depends on the pieces, or if the server accepts too many bytes before the handshake is done.
 pub fn handshakes(input: &[u8]) {
     tls::check_handshake(input);
 }
@@ -100,11 +100,12 @@ pub fn query(input: &[u8]) {
     }
 }
 
-/// Reads the input as TLS records, and what they contain as decrypted messages. The first four bytes of the input are
-/// the lengths of the pieces in which the records arrive, the others are the records.
+/// Reads the input as TLS records, and interprets each record as if it had been decrypted already. The first four bytes
+/// of the input are the lengths of the pieces in which the records arrive, the others are the records.
 ///
 /// # Panics
-/// If the records depend on the pieces, if too much is kept of them, or if a flood of records without data is accepted.
+/// If the records depend on the pieces, if more than one record is buffered, or if a flood of records without data is
+/// accepted.
 pub fn records(input: &[u8]) {
     tls::check_records(input);
 }

@@ -64,7 +64,7 @@ const HELLO_BYTES: usize = 2048;
 const HANDSHAKE_RECORD: u8 = 22;
 /// Maximum time for a client without TLS to read its error.
 const PLAIN_DEADLINE: Duration = Duration::from_secs(1);
-/// Time between two reports of a certificate that expires soon.
+/// Time between two reports of the validity of the certificate.
 const REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Server side of TLS.
@@ -85,7 +85,8 @@ pub(crate) enum TlsConnection {
 }
 
 impl Tls {
-    /// Reads the certificate. The port admits at most `max_clients` connections.
+    /// Reads the certificate. `max_clients` is the number of connections that the port admits. The limit of unfinished
+    /// handshakes depends on it.
     ///
     /// # Errors
     /// Like [`TlsOptions::check`].
@@ -166,8 +167,8 @@ impl Tls {
         self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again on SIGHUP and when they change, and reports a certificate that expires soon, until `stop`.
-    /// Open connections are not affected. If the new files cannot be used, the old certificate stays.
+    /// Reads the files again on SIGHUP and when they change, and reports the validity of the certificate once a day,
+    /// until `stop`. Open connections are not affected. If the new files cannot be used, the old certificate stays.
     pub(crate) async fn watch(&self, stop: &CancellationToken) {
         let files = [self.options.certificate.clone(), self.options.key.clone()];
         let reporting = async {
@@ -196,7 +197,7 @@ impl Tls {
         }
     }
 
-    /// Sets the metrics of the certificate, and logs a warning if there is one.
+    /// Sets the metrics of the certificate. Logs a warning if the certificate is not valid or expires soon.
     fn report(&self) {
         let certificate = self.options.certificate.display();
         let life = self.certificate().life;
@@ -227,11 +228,12 @@ async fn refuse(socket: &mut TcpStream, fault: HandshakeFault) -> HandshakeError
     }
 }
 
-/// Reads the input as records, and what they contain as messages. The first four bytes of the input are the lengths of
-/// pieces.
+/// Reads the input as TLS records, and interprets each record as if it had been decrypted already. The first four bytes
+/// of the input are the lengths of the pieces in which the records arrive.
 ///
 /// # Panics
-/// If the records depend on the pieces, or if too much is kept of them.
+/// If the records depend on the pieces, if more than one record is buffered, or if a flood of records without data is
+/// accepted.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_records(input: &[u8]) {
     let (pieces, records) = input.split_at(input.len().min(4));
@@ -240,10 +242,10 @@ pub(crate) fn check_records(input: &[u8]) {
 }
 
 /// Performs handshakes with a client whose bytes are changed as the input says. The first four bytes of the input are
-/// the lengths of pieces.
+/// the lengths of the pieces in which the client's bytes arrive.
 ///
 /// # Panics
-/// If the outcome depends on the pieces, or if too much is kept of what the client sends.
+/// If the outcome depends on the pieces, or if the server accepts too many bytes before the handshake is done.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_handshake(input: &[u8]) {
     let (pieces, changes) = input.split_at(input.len().min(4));

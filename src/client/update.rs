@@ -52,8 +52,8 @@ pub struct Connected {
     /// The time between two ticks, if the replica sent it.
     pub interval: Option<Duration>,
     /// The state of the feed, until the next status. If no replica writes, no status says so: only the age of the
-    /// newest tick shows it. `None` if there was neither a tick nor a status yet, or if the replica sent none that this
-    /// version knows.
+    /// newest tick shows it. `None` if the feed had neither a tick nor a status yet, or if the replica sent no state,
+    /// or one that this version does not know.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if the replica sent one.
     pub reason: Option<String>,

@@ -11,9 +11,9 @@ pub enum Format {
     Timedate,
     /// `{"timestamp":1795166431,"price":97116.17}`, otherwise like `Timedate`.
     Timestamp,
-    /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, this format and `Audit` also
-    /// have statuses and gaps, and over WebSocket `synced` and, if the client asks for it, `hello`. The short formats
-    /// have these messages only on request.
+    /// Ticks with id, prev, all chosen prices and their sources. This format and `Audit` also have statuses and gaps.
+    /// On a stream they also have `synced` and, if the client asks for it, `hello`. In `Timedate` and `Timestamp`, an
+    /// event stream has the same messages. Over WebSocket and REST, the client must ask for them.
     Full,
     /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have these
     /// inputs, so entries in this format are always read as pages of the history.

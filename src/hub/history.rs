@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LOAD_ENTRIES: usize = 500;
 /// The maximum number of entries in one read with audits, which are many times larger.
 pub const AUDIT_ENTRIES: usize = 100;
-/// The maximum number of entries in a read with audits that is kept for further clients. All live clients of audits
-/// need the newest entries.
+/// The result of a read with audits is kept for further clients if it has at most this many entries: all live clients
+/// of audits need the newest entries.
 const LIVE_ENTRIES: usize = 4;
 /// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;
@@ -31,7 +31,8 @@ type Reading = BoxFuture<'static, Result<Entries>>;
 /// Reads the store's history for clients.
 pub(super) struct HistoryReader {
     permits: Permits,
-    /// The reads that run, and ended ones that are not removed yet. A std mutex, which is held only for a lookup.
+    /// The reads that run, and ended ones that are not removed yet. A std mutex, because it is never held across an
+    /// await.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
     /// The reads of audits, kept in the same way.
     running_audits: Mutex<HashMap<Page, WeakShared<Reading>>>,
@@ -44,7 +45,7 @@ pub(super) struct HistoryReader {
 struct Permits {
     store: Arc<dyn Store>,
     reads: Arc<Semaphore>,
-    /// The permits of all reads that run or wait.
+    /// Bounds the reads that run or wait. `reads` bounds those that run.
     places: Arc<Semaphore>,
 }
 
@@ -98,7 +99,8 @@ impl HistoryReader {
         let read = async move {
             let permit = permits.acquire().await?;
             let (mut audits, mut next, size) = (Vec::new(), Some(after), limit.max(AUDIT_ENTRIES));
-            // The range may also have audits of entries that this version cannot decode. Then one read is not enough.
+            // The store may also have audits of entries that this version cannot decode. They take places in a page, so
+            // one page may not be enough.
             while let Some(after) = next {
                 let page = permit.store().audits(after, last, size).await?;
                 next = page.last().map(|audit| audit.id).filter(|id| page.len() == size && *id < last);

@@ -28,8 +28,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 pub enum Step {
     /// Send these bytes, then call [`Session::step`] again.
     Send(Vec<Bytes>),
-    /// Read the oldest entries of this part of the history (see [`Hub::history`]), pass them to [`Session::loaded`],
-    /// then call [`Session::step`] again.
+    /// Read the oldest entries of this part of the history (see [`Hub::load`]), pass them to [`Session::loaded`], then
+    /// call [`Session::step`] again.
     Load {
         /// The id to read after.
         after: TickId,
@@ -262,8 +262,8 @@ impl Session {
         pages.get(&start, now)
     }
 
-    /// Returns the state before a page, if other clients can share the page. They cannot share a page with audits, or a
-    /// page that begins with the gap of the entries that this client skips.
+    /// Returns the state before a page, if other clients can share the page. A page with audits is not shared. A page
+    /// that begins with the gap in `skipped` is not shared either, because other clients may not get this gap.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
         let can_share = extras.skipped.is_none() && !self.view.view().has_inputs();

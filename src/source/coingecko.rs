@@ -1,5 +1,6 @@
-//! `CoinGecko`: `GET /api/v3/simple/price`, as described in "Coin Price by IDs" of its API reference: an average over
-//! many markets. It changes once a minute. The free plan has a monthly quota, which a poll every minute may use up.
+//! `CoinGecko`: `GET /api/v3/simple/price`, as described in "Coin Price by IDs" of its API reference. A price is an
+//! average over many markets, and changes once a minute. The free plan has a monthly quota, which a poll every minute
+//! may use up.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, KeyHeader, Reading, Request};

@@ -20,7 +20,7 @@ pub struct Observation {
     pub last: Option<Price>,
     /// The volume of 24 hours in bitcoin.
     pub volume: Option<Decimal>,
-    /// The time of the whole answer by the source's clock, if the source gives one.
+    /// The time that the answer gives for these prices as a whole, by the source's clock. `None` if it gives none.
     pub time: Option<TickId>,
     /// The time of the last trade by the source's clock. It does not date the book.
     pub trade_time: Option<TickId>,
@@ -34,8 +34,8 @@ pub struct SourceError {
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
-    /// What operators read instead of the reason: the address of the source (host and port), and the cause if it is
-    /// known, or else the reason. Clients cannot read it.
+    /// The text that operators read instead of the reason: the address of the source (host and port), and the error
+    /// behind the reason. If no such error is known, the reason follows the address. Clients cannot read this text.
     pub cause: Option<String>,
     /// The time for which the source asked us to send no request.
     pub retry_after: Option<Duration>,

@@ -21,7 +21,7 @@ impl Redis {
     }
 
     /// Writes bookmarks. If `only_missing` is true, a client that has a bookmark keeps it. Returns `OK` for each
-    /// bookmark that was written, and nothing for the others.
+    /// bookmark that was written, and `None` for the others.
     async fn send_bookmarks(&self, sent: &[(String, TickId)], only_missing: bool) -> Result<Vec<Option<String>>> {
         if sent.is_empty() {
             return Ok(Vec::new());
