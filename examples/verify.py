@@ -58,7 +58,8 @@ def check(tick):
     assert round(moment.timestamp() * 1000) == tick["id"], "timedate"
     if not tick.get("method") or "inputs" not in tick:
         return 0
-    for currency in {i["currency"] for i in tick["inputs"]} | set(tick["prices"]):
+    stated = (tick.get(field, {}) for field in ("prices", "confidence", "spread", "sources"))
+    for currency in {i["currency"] for i in tick["inputs"]}.union(*stated):
         inputs = [i for i in tick["inputs"] if i["currency"] == currency]
         for i in inputs:
             assert i.get("value") in (None, value(**i)), f"{currency}: the value of {i['source']}"

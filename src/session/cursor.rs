@@ -13,8 +13,6 @@ use super::traffic::{Counts, StreamTransport};
 use crate::access::KeyedStream;
 use crate::encode::View;
 use crate::feed::{Entry, Feed, Gap, GapReason, Start};
-#[cfg(doc)]
-use crate::hub::LOAD_ENTRIES;
 use crate::hub::{Examined, Hub, Read, SharedView};
 use crate::telemetry::metrics::GAPS;
 use crate::tick::TickId;

@@ -267,6 +267,9 @@ async fn fault_of_sources_is_named() {
     ] {
         stack.expect(fault, &stack.settings(&[("BTCFEED_SOURCE_KRAKEN_URL", url)]), &[], "source", text).await;
     }
+    let sources = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,bitvavo");
+    let needless = stack.settings(&[("BTCFEED_CURRENCIES", "USD"), sources]);
+    stack.expect("a source without the currency", &needless, &[], "source", "bitvavo has no price in USD").await;
     exchange.set_all(&Mode::Status(500, None));
     let run = check(&stack.settings(&[]), &[]).await;
     stack.expect_all("no source answers", run, &[("prices!", "USD"), ("source", "HTTP 500")]);

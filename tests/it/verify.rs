@@ -237,6 +237,23 @@ async fn missing_entry_needs_a_gap_of_its_own() {
 }
 
 #[tokio::test]
+async fn sources_without_a_price_are_found() {
+    let recording = record(3).await;
+    let directory = data_directory();
+    let path = directory.path().join("audit.ndjson");
+    for field in ["sources", "confidence"] {
+        let value = if field == "sources" { r#"["kraken"]"# } else { "1" };
+        let changed = recording.replacen(&format!(r#""{field}":{{"#), &format!(r#""{field}":{{"GBP":{value},"#), 1);
+        assert_ne!(changed, recording);
+        std::fs::write(&path, changed).unwrap();
+        for verifier in verifiers() {
+            let (code, text) = verify(verifier, &path).await;
+            assert!(code == 1 && text.contains("GBP"), "{code}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_to_verify_is_no_success() {
     let recording = record(2).await;
     let full = recording.lines().map(|line| {

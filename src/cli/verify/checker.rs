@@ -79,7 +79,9 @@ impl Checker {
         };
         let id = tick.id;
         ensure!(tick.method == VERSION, "{id}: the method {} is unknown, expected {VERSION}", tick.method);
-        let currencies = audit.inputs.iter().map(|input| input.currency).chain(tick.prices.keys().copied());
+        let stated =
+            tick.prices.keys().chain(tick.confidence.keys()).chain(tick.spread.keys()).chain(tick.sources.keys());
+        let currencies = audit.inputs.iter().map(|input| input.currency).chain(stated.copied());
         for currency in currencies.collect::<BTreeSet<_>>() {
             check_currency(tick, audit, currency).map_err(|problem| anyhow::anyhow!("{id}: {currency}: {problem}"))?;
             self.prices += u64::from(tick.prices.contains_key(&currency));
