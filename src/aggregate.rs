@@ -1,8 +1,8 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open. If these are too few for a currency,
-//! the poll also asks the currency's other sources, except those that asked for a pause. `method` makes a price of the
-//! answers, and `prices.rs` keeps what the method remembers from poll to poll.
+//! A poll asks all sources at once, except those whose circuit breaker is open. If too few sources of a currency would
+//! be asked, the poll also asks the other sources of this currency, except those that asked for a pause. `method` makes
+//! a price of the answers, and `prices.rs` keeps what the method remembers from poll to poll.
 //!
 //! Without enough sources that agree there is no price: a price is never invented.
 
@@ -30,8 +30,8 @@ use tracing::warn;
 
 /// The first words of the error of a source that was not asked because its circuit breaker is open.
 pub(crate) const PAUSED: &str = "paused for ";
-/// A source that is asked although its circuit breaker is open has only the deadline divided by this number, so that a
-/// source that hangs does not delay each tick by the whole deadline.
+/// The divisor of the deadline for a source that is asked although its circuit breaker is open. Such a source may hang,
+/// and must not delay each tick by the whole deadline.
 const PROBE: u32 = 4;
 
 /// The options of an aggregator.
@@ -74,8 +74,9 @@ impl Aggregator {
         Aggregator { members, options, prices }
     }
 
-    /// Continues where the last leader stopped: learns the prices of the hour before `now` from `feed`, and from the
-    /// `audits` of its newest ticks which sources were outliers or frozen. Call it before the first poll of a term.
+    /// Continues where the last leader stopped. Learns the prices of the hour before `now` from `feed`. `audits` are
+    /// those of the newest ticks, and show which sources were outliers or frozen. Call it before the first poll of a
+    /// term.
     pub fn resume(&mut self, feed: &dyn Feed, audits: &[EntryAudit], now: TickId) {
         self.prices.resume(feed, audits, now);
     }
@@ -243,8 +244,8 @@ mod tests {
         market.lock().unwrap().1.clear();
         market.lock().unwrap().0.clear();
         let poll = aggregator.poll(TickId::now()).await;
-        // Two sources are left in dollars, so only `b` rests. A source whose breaker is open may not delay the tick for
-        // long.
+        // Two sources are left in dollars, so only `b` rests. A source whose breaker is open must not delay the tick
+        // for long.
         let (whole, short) = (Duration::from_secs(3), Duration::from_millis(750));
         assert_eq!(market.lock().unwrap().1, [("a", whole), ("c", whole), ("d", short), ("e", short)]);
         assert_eq!(poll.tick.unwrap().currencies(), all.iter().copied().chain([Currency::Gbp]).collect());

@@ -54,7 +54,7 @@ pub(crate) struct ApiState {
     pub(crate) tasks: Tasks,
     /// Is cancelled when load balancers should send no more new clients.
     pub(crate) unready: CancellationToken,
-    /// End of all streams, group by group.
+    /// Ends all streams, group by group, when this replica stops.
     pub(crate) drain: Drain,
 }
 
@@ -160,7 +160,8 @@ impl OptionalFromRequestParts<Arc<ApiState>> for BaseUrl {
     }
 }
 
-/// Returns how many entries an entry in this view counts as. An audit is many times larger, and is read from the store.
+/// Returns the number of entries that one entry in this view is charged as. An audit is many times larger than its
+/// entry, and it is read from the store.
 pub(crate) fn weight(view: View) -> usize {
     if view.has_inputs() { AUDIT_WEIGHT } else { 1 }
 }

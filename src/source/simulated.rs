@@ -1,5 +1,5 @@
 //! A simulated market, for trials without the internet. It is polled only if the settings name it, or by `btcfeed
-//! demo`. Each tick in the format `full` names it as a source.
+//! demo`. Clients can recognize simulated prices, because a tick names its sources in the format `full`.
 
 use super::definition::{Definition, Origin};
 use super::observation::{Answer, Observation, Source};
@@ -30,7 +30,7 @@ const FASTEST: (u64, i64) = (125, 240);
 /// The distance of bid and ask from the price, in cents.
 const HALF_SPREAD: i64 = 5;
 
-/// A sum of waves of random heights. Each wave is four times as slow and twice as high as the one before it, so the sum
+/// A sum of waves. Each wave has four times the period and twice the maximum height of the one before it, so the sum
 /// looks like a real price. The price depends only on the time, so it does not jump when another replica becomes the
 /// leader.
 struct Simulated;

@@ -25,8 +25,8 @@ use tokio_rustls::rustls::{AlertDescription, ContentType, Error, SupportedCipher
 /// Message that announces new keys and does not ask the client for new ones (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
-/// Keys and state of a connection whose handshake is done. The fields that sending an entry needs are together and
-/// small, because they are fetched from memory for each client of the feed.
+/// Keys and state of a connection whose handshake is done. This struct is small, because it is read from memory for
+/// each client when an entry is sent. State that sending rarely uses is in `rare`.
 pub(crate) struct RecordLayer {
     sealer: Sealer,
     /// Number of the next record to the client.
@@ -46,7 +46,7 @@ pub(crate) struct RecordLayer {
     rare: Box<Rare>,
 }
 
-/// What only a record of the client or a change of keys needs.
+/// State that is used only when a record of the client arrives or when keys change.
 struct Rare {
     /// Secrets from which the next keys are derived.
     secrets: KernelConnection<ServerConnectionData>,

@@ -1,4 +1,4 @@
-//! The place of a feed: a Redis, or the directory of a file.
+//! The place of a feed: a Redis, or a directory that contains the feed's file.
 
 use crate::config::{Config, redact_url};
 use crate::store::{Disk, Options, Portable, Redis, RedisOptions, RedisTls};
@@ -16,7 +16,7 @@ pub(super) struct Place {
     pub(super) name: String,
 }
 
-/// Opens the store of the settings. The directory of a file must exist, unless `create` is true.
+/// Opens the store that the settings name. A directory must exist, unless `create` is true.
 pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place> {
     if let Some(redis) = &config.redis {
         let place = open_redis(config, redis)?;

@@ -59,7 +59,8 @@ impl fmt::Display for Copied {
 }
 
 impl<'a> Writable<'a> {
-    /// Acquires the lease of a store that no running replica uses. Unless `filled` is true, it must have no entries.
+    /// Acquires the lease of a store that no running replica uses. Unless `filled` is true, the store must have no
+    /// entries.
     pub(super) async fn acquire(place: &'a Place, filled: bool) -> anyhow::Result<Writable<'a>> {
         let acquired = place.store.acquire(HOLDER).await.with_context(|| format!("cannot use {}", place.name))?;
         let Some(lease) = acquired else {
@@ -104,7 +105,7 @@ impl<'a> Writable<'a> {
         self.store().restore_audits(&self.lease, audits).await
     }
 
-    /// Writes the candles of those `hours` that the store does not have, and renews the lease.
+    /// Writes those of `hours` that the store does not have in this [`Detail`], and renews the lease.
     pub(super) async fn restore_hours(&self, detail: Detail, hours: &[(TickId, String)]) -> Result<()> {
         self.renew().await?;
         self.store().keep_hours(detail, hours, &[]).await
@@ -151,7 +152,7 @@ impl<'a> Writable<'a> {
         Ok(count)
     }
 
-    /// Deletes the candles of hours in both details.
+    /// Deletes the candles of the hours for which `is_removed` returns true, in each [`Detail`].
     async fn remove_hours(&self, is_removed: impl Fn(TickId) -> bool) -> Result<()> {
         for detail in Detail::ALL {
             let kept = self.store().kept_hours(detail).await?.unwrap_or_default();
@@ -215,7 +216,7 @@ impl<'a> AuditPages<'a> {
     }
 }
 
-/// The candles of a store in one detail, page by page.
+/// The hours whose candles a store has in one [`Detail`], page by page.
 pub(super) struct HourPages<'a> {
     store: &'a dyn Portable,
     detail: Detail,

@@ -1,5 +1,5 @@
 //! The rows of the table: the time, and for each currency the price and its change. Prices are rounded to two decimals,
-//! so that they are aligned. JSON lines have all digits.
+//! so that they are aligned. If `btcfeed watch` prints JSON lines instead of the table, prices have all digits.
 
 use super::paint::Paint;
 use crate::cli::format::{self, grouped};
@@ -130,6 +130,6 @@ mod tests {
             let cell = Cell::fitting(width, Currency::ALL.len());
             cell.visible(width, Currencies::all()).len()
         };
-        assert_eq!([240, 120, 101, 80, 40, 10].map(visible), [7, 7, 7, 5, 2, 1], "no row is wrapped");
+        assert_eq!([240, 120, 101, 80, 40, 10].map(visible), [7, 7, 7, 5, 2, 1], "as many as fit, but at least one");
     }
 }

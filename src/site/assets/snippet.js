@@ -7,15 +7,15 @@ export function showSnippet(field, currency) {
   if (field.value !== line) field.value = line
 }
 
-/** Copies the line. Returns false if the browser does not allow it; then the line is selected, so that keys can copy
- *  it. */
+/** Selects the line and copies it. Returns false if the browser does not allow the copy. The user can then copy the
+ *  selected line with the keyboard. */
 export async function copySnippet(field) {
   field.select()
   try {
     await navigator.clipboard.writeText(field.value)
     return true
   } catch {
-    // Without TLS there is no clipboard.
+    // A page without TLS has no `navigator.clipboard`. Then the older `execCommand` is tried.
     return document.execCommand('copy')
   }
 }
