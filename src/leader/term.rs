@@ -18,10 +18,10 @@ pub(super) enum TermEnd {
     Stopped,
     /// This replica gets no prices, cannot follow the feed or has a wrong clock, so another one should lead.
     Yielded(Yielding),
-    /// Another replica, with this name, holds records that come before those of this one.
+    /// Another replica holds records that must be written before those of this one. Contains the other replica's name.
     Claimed(String),
-    /// Another replica has written, or has something that the store lacks. Contains this replica's new lease if the
-    /// other one no longer holds its lease.
+    /// Another replica has written, or has something that the store lacks. Contains a lease if this replica has
+    /// acquired a new one.
     Overtaken(Option<Lease>),
 }
 

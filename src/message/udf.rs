@@ -1,4 +1,4 @@
-//! Answers in the shapes of TradingView's UDF, in which its chart reads candles.
+//! Answers in the formats of UDF, the protocol with which TradingView's chart reads candles.
 //!
 //! The names are those of the protocol: <https://www.tradingview.com/charting-library-docs/latest/connecting_data/UDF>.
 
@@ -56,13 +56,13 @@ pub(crate) struct UdfSymbol {
     listed_exchange: &'static str,
     /// The time in which there are prices: always.
     session: &'static str,
-    /// The time zone of days.
+    /// The time zone in which days begin and end.
     timezone: &'static str,
     /// The format of a price.
     format: &'static str,
     /// The smallest change of a displayed price, in units of `1 / pricescale`.
     minmov: u32,
-    /// The number of parts into which a displayed price divides a unit of the currency.
+    /// The number of displayed decimals, as a power of ten: `100` means two decimals.
     pricescale: u32,
     /// `true`: there are candles of less than a day.
     has_intraday: bool,

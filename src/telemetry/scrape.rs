@@ -3,7 +3,8 @@
 use super::{metric, metrics, process};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Registers every metric of the table, so that the series that exist from the start appear before their first value.
+/// Registers every metric of the table, with the series that are known at the start. A scrape then shows these series
+/// before they have a value.
 pub fn start() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     metrics::start(now.as_secs_f64());

@@ -72,7 +72,7 @@ impl TickId {
     }
 
     /// Returns a moment, given in Unix seconds and nanoseconds, rounded up to a whole millisecond. Returns `None` if it
-    /// is before 1970 or too late to be a date, or if the nanoseconds are not those of a second.
+    /// is before 1970 or too late to be a date, or if `nanos` is not a number from 0 to 999,999,999.
     pub fn from_moment(seconds: i64, nanos: i32) -> Option<TickId> {
         let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
         let ms = u64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(nanos.div_ceil(1_000_000))?;
@@ -175,7 +175,7 @@ fn parse_date(text: &str) -> Option<TickId> {
     parse_timestamp(&format!("{date}T00:00:00Z"))
 }
 
-/// Parses the time that has passed since the moment, such as `10m`.
+/// Parses an age such as `10m`, and returns the moment that is this long ago.
 fn parse_age(text: &str) -> Option<TickId> {
     let age = parse_duration(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))?;
     Some(TickId::now().minus(age))

@@ -16,11 +16,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 /// Maximum number of characters of a value in an error message.
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Maximum number of fields in the details of a status. [`RequestErrors`] limits their number in the message.
+/// Maximum number of mistakes in the details of a status. [`RequestErrors`] limits their number in the message.
 const MAX_VIOLATIONS: usize = 8;
 /// Maximum number of characters of a status's message.
 const MAX_MESSAGE_CHARACTERS: usize = 600;
-/// Maximum number of characters of a field's description.
+/// Maximum number of characters of the description of a mistake.
 const MAX_CHARACTERS: usize = 160;
 
 /// Returns the client's deadline, if there is one (`grpc-timeout`: up to eight digits and a unit).
@@ -72,8 +72,9 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Result<Option<CompressionEncoding
     }
 }
 
-/// Escapes non-ASCII characters. The message of a status is percent-encoded in a header, where such a character needs
-/// up to twelve bytes.
+/// Escapes non-ASCII characters. The message of a status is percent-encoded in a header. There, a non-ASCII character
+/// can need twelve bytes, but an ASCII character needs at most three. So a limit on the characters is a limit on the
+/// bytes, too.
 fn ascii(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_unicode().collect() }).collect()
 }

@@ -1,7 +1,7 @@
 //! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average of a time before it.
 //!
-//! Only a bounded part of the history is read: the window, a time before the window in which a feed without gaps has at
-//! least one tick, and a time after the moment, whose entries show if the moment is in a gap.
+//! Only a bounded part of the history is read. It begins before the window, so early that a feed without gaps has a
+//! tick before the window. It ends after the moment, because later entries show if the moment is in a gap.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::in_force::{OPEN, Timeline};
@@ -28,7 +28,8 @@ const TICKS_BEFORE: u32 = 6;
 /// The number of entries that are read after the time in which a price becomes stale. The tick that ends an outage is
 /// often among them, and describes the outage.
 const ENTRIES_AFTER: usize = 50;
-/// The maximum number of entries that are read up to the moment, and again from there until its price becomes stale.
+/// The maximum number of entries that are read up to the moment. The same limit applies to the time after the moment in
+/// which a price becomes stale.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment
@@ -79,7 +80,7 @@ pub(crate) async fn price_at(
     }
     let message = PricesAtMessage { time: time.into(), window_ms: query.window.map(ms), prices };
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the price cannot be written"))?;
-    // Another replica may have entries that are missing here.
+    // If entries are missing here, another replica may have them, and give another answer.
     let is_complete = entries.first().is_some_and(|first| is_chain(first.prev, &entries));
     // Once there is a tick in each currency after the moment, the content cannot change any more.
     let is_past = query.currencies.iter().all(|currency| has_tick_after(&entries, currency, time));

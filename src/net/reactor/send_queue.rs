@@ -35,8 +35,9 @@ impl SendQueue {
         }
     }
 
-    /// Keeps the next `sealed` bytes, and the rest of a message if a part of it was sent or is among them. Drops all
-    /// other bytes. `message_end` returns the end of that message.
+    /// Keeps the next `sealed` bytes, which are already in an encrypted record. If a message was sent or sealed only in
+    /// part, keeps its rest too. Drops all other bytes. `message_end(piece, len)` returns the end of the message that
+    /// the first `len` bytes of `piece` contain only in part, or `len` if they are whole messages.
     pub(super) fn keep_partial_message(&mut self, sealed: usize, message_end: impl FnOnce(&[u8], usize) -> usize) {
         let (mut kept, mut rest, mut begin) = (Vec::new(), self.sent + sealed, self.sent);
         for piece in &self.queue {

@@ -1,4 +1,4 @@
-//! Fields, their types and examples, from schemas. The page and the text show the same rows.
+//! Fields, their types and examples, from schemas. `/docs` and `/llms.txt` show the same rows.
 
 use super::markup::{inline_markdown, items, members, plain, text};
 use maud::{Markup, html};
@@ -89,7 +89,7 @@ pub(super) fn kind_text(kind: &[KindPart]) -> String {
     kind.iter().map(part).collect()
 }
 
-/// Returns the id of a schema on the page. Messages are described with the streams.
+/// Returns the id of the part of `/docs` that describes a schema. Schemas of messages are in the section `Messages`.
 fn schema_anchor(name: &str) -> String {
     match name {
         "TimedateUpdate" => "message-timedate".to_owned(),

@@ -1,7 +1,8 @@
 -- Puts lost entries, or their audits, back unchanged. Nothing is published: a replica that has missed an entry detects
 -- that by the prev of the next entry and reads the history. If an entry is older than the floor, which is the oldest id
--- that is kept, the floor moves back to that entry. The entry then expires as time passes.
--- KEYS: lease, ticks or audits, and for entries: record (hash: floor)
+-- that is kept, the floor moves back to that entry. Otherwise the next append could remove all such entries at once.
+-- After the move, they expire one after the other as time passes.
+-- KEYS: lease, the set (ticks or audits), and a third key only if the set is ticks: record (hash: floor)
 -- ARGV: token, then pairs of id and text
 -- Returns {'done'} | {'refused'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end

@@ -23,8 +23,8 @@ use tokio::time::timeout;
 const MOVED: ErrorKind = ErrorKind::Server(ServerErrorKind::Moved);
 /// The maximum number of nodes of a cluster that are asked where the feed is, besides those in the URL.
 const MAX_NODES: usize = 16;
-/// The time to connect, as a multiple of the time for an answer. Connecting takes up to four round trips: TCP, TLS,
-/// authentication, and the name of the connection.
+/// The time to connect, as a multiple of the time for an answer. It is longer, because connecting takes up to four
+/// round trips: TCP, TLS, authentication, and the name of the connection.
 const CONNECT_FACTOR: u32 = 3;
 /// Maximum length of an error of the server.
 const MAX_ERROR: usize = 200;
@@ -36,7 +36,7 @@ pub(super) struct RedisServer {
     pub(super) slot: u16,
     /// A key of the feed.
     key: String,
-    /// A channel that nobody reads.
+    /// A channel that nobody reads. A message to it shows if the server has `SPUBLISH`.
     channel: String,
     tls: RedisTls,
     replica: String,
@@ -54,7 +54,8 @@ pub(super) struct RedisServer {
 
 #[derive(Default)]
 struct Known {
-    /// The number of times that the feed has moved to another server. Connections to an earlier one are replaced.
+    /// A number that rises when the feed has moved, or has probably moved, to another server. Older connections are
+    /// replaced.
     generation: u64,
     address: Option<String>,
     /// The nodes of the cluster.
@@ -130,13 +131,14 @@ impl RedisServer {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number of times that the feed has moved to another server.
+    /// Returns the generation that a connection must have. Connections of earlier generations are replaced.
     pub(super) fn generation(&self) -> u64 {
         self.known().generation
     }
 
-    /// Notes the address of the server that has the feed. Returns the generation of a connection to it, which is
-    /// `generation` if the address has not changed.
+    /// Notes the address of the server that has the feed. Returns the generation of a connection to it. `generation` is
+    /// the generation at the start of the search for this server. It is returned if the address has not changed. So a
+    /// connection is replaced if [`forget_address`](Self::forget_address) was called during the search.
     pub(super) fn note_address(&self, address: &str, generation: u64) -> u64 {
         let mut known = self.known();
         if known.address.as_deref().is_some_and(|known| known == address) {
@@ -253,7 +255,8 @@ impl RedisServer {
     }
 
     /// Gives a connection its name, which `CLIENT LIST` shows, and checks that its server is a primary that can have
-    /// the keys of the feed. The user of Redis may lack the rights to these commands, except to `ROLE` with Sentinel.
+    /// the keys of the feed. A missing right to one of these commands is no error, with one exception: `ROLE` with
+    /// Sentinel.
     pub(super) async fn prepare(
         &self,
         connection: &mut MultiplexedConnection,

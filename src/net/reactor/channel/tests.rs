@@ -1,4 +1,4 @@
-//! Channels over TLS whose client reads nothing for a while.
+//! Channels over TLS: clients that read nothing for a while, and a record that arrives in pieces.
 
 use super::*;
 use crate::tls::test_pair;
@@ -139,7 +139,7 @@ fn full_socket_delays_the_end() {
     until_closed(&mut pair);
 }
 
-/// Reads until the client gets the end, which is not an error.
+/// Reads until the client gets the end of the data. Without the alert `close_notify`, the read would fail.
 fn until_closed(pair: &mut Pair) {
     let started = Instant::now();
     loop {
