@@ -30,7 +30,8 @@ pub struct Book {
     minutes_kept: Duration,
     /// The id of the newest entry.
     head: TickId,
-    /// For each currency, the id of the newest tick with a price in it.
+    /// For each currency, the id of the newest tick that has its price. For a tick in a candle from a store, it is the
+    /// start of that candle.
     last_priced: [TickId; Currency::ALL.len()],
     series: [Series; Interval::ALL.len()],
     /// The ranges in which entries or prices are missing, in the order of their ends.
@@ -56,7 +57,7 @@ struct Missing {
 pub struct Range {
     /// The length of each candle.
     pub interval: Interval,
-    /// The currencies. Candles that have a price in none of them are left out.
+    /// The currencies. A candle without a price in any of them is left out.
     pub currencies: Currencies,
     /// The exclusive lower bound of a candle's first moment.
     pub after: TickId,
@@ -75,8 +76,9 @@ pub struct Part<'a> {
     pub gaps: Vec<Gap>,
     /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// The moment at which the part's first candle expires, if the part cannot change before that. For a candle that
-    /// never expires, a moment after the newest entry. The part can be cached until then.
+    /// The moment until which the part can be cached: the moment at which its first candle expires or, if candles of
+    /// this length never expire, `minutes_kept` after the newest entry. `None` if the part may change earlier, or has
+    /// no candle.
     pub settled_until: Option<TickId>,
 }
 
@@ -313,9 +315,9 @@ impl Book {
         newest
     }
 
-    /// Returns true if no future entry can change the candles and gaps before `end`: every chosen currency has a price
-    /// at or after `end`. The ids of future ticks are higher, and a future outage starts at the last price of a
-    /// currency.
+    /// Returns true if every chosen currency has a price at or after `end`. Then the candles and gaps before `end` are
+    /// final, unless the feed loses entries. The ids of future ticks are higher, and a future outage starts at the last
+    /// price of a currency.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
         currencies.iter().all(|currency| self.last_priced[currency as usize] >= end)
     }
@@ -340,7 +342,7 @@ impl Book {
     }
 }
 
-/// Returns true if no entry is missing in a gap with this reason: there was no tick.
+/// Returns true if a gap with this reason is an outage. In an outage, prices are missing, but no entry of the feed is.
 fn is_outage(reason: GapReason) -> bool {
     matches!(reason, GapReason::SourceOutage | GapReason::HeldTooLong)
 }

@@ -44,7 +44,7 @@ pub struct Updates {
     first: usize,
     merge: Merge,
     healing: Option<Healing>,
-    /// The number of times that each address was connected again.
+    /// For each address, the number of connections that followed an earlier connection of the same line.
     reconnects: Vec<u64>,
     has_ended: bool,
     /// The updates of one message.
@@ -82,8 +82,9 @@ impl Updates {
         StreamExt::next(self).await
     }
 
-    /// Returns the newest id that was returned, or until then the id of [`Start::After`](super::Start::After), if there
-    /// is one. To continue later or in another process, start after it.
+    /// Returns the id after which a new subscription can continue, later or in another process. It moves with each
+    /// tick, status and [`Update::Synced`] that the stream returns. Before the first of them, it is the id of
+    /// [`Start::After`](super::Start::After), if the subscription started there.
     pub fn last_id(&self) -> Option<TickId> {
         self.returned
     }

@@ -24,7 +24,7 @@ const EXAMPLE_HEAD: &str = "\
 const EXAMPLE_TAIL: &str = "
 # --- docker-compose only ---
 
-# Port, or ADDRESS:PORT, of this machine on which clients reach the stack
+# The port of this machine for clients, as PORT or ADDRESS:PORT
 # BTCFEED_PORT=8080
 
 # The same for gRPC
@@ -57,9 +57,9 @@ const COMPOSE: &str = "
 
 `docker-compose.yml` takes the settings from the environment or from a file `.env` beside it, except `REDIS_URL`,
 `REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it does not pass
-on. It has four more variables. Each of them is a port, or `ADDRESS:PORT`, of this machine on which the stack is
-reached: `BTCFEED_PORT` (default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`,
-`BTCFEED_PROMETHEUS_PORT` (`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` (`127.0.0.1:3000`).
+on. It has four more variables. Each of them sets a port of this machine, as `PORT` or `ADDRESS:PORT`: `BTCFEED_PORT`
+for clients (default `8080`), `BTCFEED_GRPC_PORT` for gRPC (`8081`) and, with the profile `monitoring`,
+`BTCFEED_PROMETHEUS_PORT` for Prometheus (`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` for Grafana (`127.0.0.1:3000`).
 ";
 
 fn example() -> String {

@@ -1,4 +1,4 @@
-//! A moment of the feed that is known on the monotonic clock.
+//! The anchor of a leader. It computes times of the feed from moments of the monotonic clock.
 
 use super::clock::FeedClock;
 use crate::store::moment_at;
@@ -15,7 +15,7 @@ pub(super) struct Anchor {
 }
 
 impl Anchor {
-    /// An anchor at the speed at which the feed runs now.
+    /// Creates an anchor with the speed at which the feed runs now.
     pub(super) fn of(id: TickId, at: Instant, clock: &FeedClock) -> Anchor {
         Anchor { id, at, is_slow: clock.is_slow() }
     }

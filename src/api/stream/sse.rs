@@ -1,9 +1,9 @@
 //! `GET /v1/prices/stream`: server-sent events (HTML Living Standard §9.2).
 //!
 //! After a stream has ended, a browser's `EventSource` reconnects by itself with the last id that it received. If the
-//! status is not 200, it never reconnects. Therefore a client that accepts `text/event-stream` gets 200 and a stream
-//! that ends with a `goodbye` event if the failure is temporary. It gets an error only if the failure is permanent, for
-//! example an invalid parameter. All other clients get an error in both cases.
+//! status is not 200, it never reconnects. Therefore a temporary failure has the status 200 if the client accepts
+//! `text/event-stream`: the stream has only a `goodbye` event. A permanent failure, for example an invalid parameter,
+//! is always an error. For all other clients, a temporary failure is an error, too.
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;

@@ -26,7 +26,7 @@ pub(super) struct Parser {
     line: Vec<u8>,
     /// The data of the current event.
     data: String,
-    /// True if the last byte was a carriage return, so that a line feed belongs to it.
+    /// True if the last byte was a carriage return. A line feed right after it belongs to the same line end.
     after_return: bool,
     /// True if the first line, which may begin with a byte order mark, is complete.
     has_line: bool,

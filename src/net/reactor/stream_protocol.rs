@@ -131,8 +131,9 @@ impl StreamProtocol {
         }
     }
 
-    /// Returns the end of the message of which only a part is in the first `sent` bytes of `piece`, or `sent` if they
-    /// are whole messages. `piece` must consist of whole messages. No other message may be sent before this end.
+    /// Returns the offset up to which `piece` must be sent before another message may be sent. `piece` consists of
+    /// whole messages, and its first `sent` bytes have been sent. If they end inside a message, the offset is the end
+    /// of that message. Otherwise it is `sent`.
     pub(super) fn message_end(&self, piece: &[u8], sent: usize) -> usize {
         match self {
             StreamProtocol::WebSocket(..) => websocket::message_end(piece, sent),

@@ -7,7 +7,7 @@ import { domainOf, linear, priceTicks, timeTicks } from './scale.js'
 
 const AXIS_HEIGHT = 26
 const TOP_MARGIN = 12
-/** Least size of the price axis, as a share of the price. */
+/** Minimum difference between the two ends of the price axis, as a share of the price. */
 const MIN_DOMAIN = 0.0004
 /** Height of the strip for the gaps of one of several currencies. */
 const STRIP_HEIGHT = 10
@@ -90,7 +90,8 @@ const drawTag = ({ right, width }, { y, text, tone }) => {
   return svg('g', { class: `tag ${tone}` }, svg('rect', box), svg('text', { x: right + 14, y: y + 4 }, text))
 }
 
-/** A gap that all currencies have covers the chart. Any other gap is a strip at the bottom. */
+/** If all currencies have a gap at the same time, only the gap of the first one is drawn, as high as the chart. Any
+ *  other gap is a strip at the bottom. */
 const bands = (at) => at.panels.flatMap(({ gaps, tone }, index) => gaps.flatMap((gap) => {
   const isCommon = at.panels.every((panel) => panel.gaps.some(({ after, before }) => after < gap.before && before > gap.after))
   if (!isCommon) return [band({ ...at, top: at.bottom - STRIP_HEIGHT * (index + 1), bottom: at.bottom - STRIP_HEIGHT * index }, gap, tone)]

@@ -1,4 +1,4 @@
-//! The tables of the candles of hours, one for each detail.
+//! The tables of hours that have ended: one has the minute candles of each hour, the other has one candle of each hour.
 
 use crate::candle::Detail;
 use crate::tick::TickId;
