@@ -2,8 +2,8 @@
 //!
 //! A tick is in force from its moment until the next tick with a price in the same currency, unless the feed says that
 //! there is a gap between the two: the later tick reports an outage, or entries between them are missing. In a gap no
-//! price is in force. The newest price is in force until it is stale. If the feed has an entry that is later still, no
-//! new price came in time, and a gap begins right after the tick of the newest price.
+//! price is in force. The newest price is in force until it is stale. If the feed has an entry from a time when this
+//! price was stale already, no new price came in time. Then a gap begins right after the tick of this price.
 
 use crate::feed::{Continuity, Entry, Event, Gap, GapReason};
 use crate::tick::{Currency, Price, TickId};
@@ -58,9 +58,8 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // If the last price was stale at the last entry, the next tick in the currency will report an outage. In this
-        // case, and if entries after the last price are missing, that price was in force only at the moment of its
-        // tick.
+        // The last price was in force only at the moment of its tick in two cases: entries after it are missing, or it
+        // was stale at the last entry. In the second case, the next tick in the currency will report an outage.
         let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
         if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;
@@ -136,7 +135,7 @@ mod tests {
         let status = Arc::new(Entry { id: id(5), prev: id(0), event: Event::Status(status) });
         let timeline = timeline(&[tick(0, 0, "10", vec![]), status, tick(20, 5, "20", vec![])]);
         assert_eq!(at(&timeline, 0).unwrap(), "10");
-        assert_eq!(at(&timeline, 19).unwrap(), "10", "there was no outage, however long it took");
+        assert_eq!(at(&timeline, 19).unwrap(), "10", "without an outage, the time between the ticks does not matter");
         assert_eq!(at(&timeline, 20).unwrap(), "20");
         assert_eq!(at(&timeline, 35).unwrap(), "20");
         assert_eq!(at(&timeline, 36), Err(None), "the newest price is stale");

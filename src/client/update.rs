@@ -70,7 +70,7 @@ pub struct TickUpdate {
     pub prev: TickId,
     /// A price for each chosen currency that has one. The map may be empty.
     pub prices: BTreeMap<Currency, Price>,
-    /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
+    /// For each price, the names of the sources from which it was made. Prices of `simulated` are not from a market.
     pub sources: BTreeMap<Currency, Vec<String>>,
     /// The version of the method by which the prices were made, or zero if the tick is from before version 1.
     pub method: u32,

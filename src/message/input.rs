@@ -33,7 +33,7 @@ pub struct InputMessage<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub last: Option<ExactPrice>,
-    /// The price that the method uses for this source, made from the three prices above.
+    /// The price that the source stands for, made from the three prices above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub value: Option<ExactPrice>,
@@ -49,7 +49,7 @@ pub struct InputMessage<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = u32))]
     pub latency_ms: Option<u32>,
-    /// The price that went into the aggregated price.
+    /// The price that went into the aggregated price: `value`, or the limit to which the method moved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub used: Option<ExactPrice>,

@@ -56,8 +56,8 @@ schema!(Timedate<'_>, "Timedate", {
 schema!(ExactPrice, "Price", {
     let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
     number.examples([json!(97116.17)]).description(Some(
-        "A price of one bitcoin: an exact decimal. Prices of ticks are rounded to the cent. The server never converts it to a float. If the last \
-         digit matters to you, read it as a decimal.",
+        "A price of one bitcoin: an exact decimal. Prices of ticks are rounded to the cent. The server never converts a price to a float. \
+         If the last digit matters to you, read the price as a decimal.",
     ))
 });
 
@@ -74,8 +74,8 @@ schema!(Currency, "CurrencyCode", {
 
 schema!(FeedState, "Health", {
     text().enum_values(Some(FeedState::ALL.map(FeedState::as_str))).description(Some(
-        "`live`: every currency has a recent price. `degraded`: every currency has a recent price, but for 15 s (by default) some \
-         price has come from fewer than half of the sources configured for it, or from only one of several. `stale`: at least one currency has had no price for 15 s (by default). \
+        "`live`: every currency has a recent price. `degraded`: every currency has a recent price. However, for at least 15 s (by default), \
+         some price has come from fewer than half of the sources configured for it, or from only one of several. `stale`: at least one currency has had no price for 15 s (by default). \
          `down`: no currency has had a price for 60 s (by default).",
     ))
 });
@@ -175,7 +175,7 @@ impl ValueByCurrency for ExactOhlc {
 
 impl ValueByCurrency for Cow<'_, [String]> {
     const NAME: &'static str = "Sources";
-    const DESCRIPTION: &'static str = "For each price, the names of the sources whose median it is. Prices of `simulated` are not \
+    const DESCRIPTION: &'static str = "For each price, the names of the sources from which it was made. Prices of `simulated` are not \
                                        from a market.";
 
     fn schema() -> RefOr<Schema> {

@@ -38,7 +38,7 @@ message_types! {
 /// A price for each chosen currency that has one at this moment.
 pub type Prices = ByCurrency<ExactPrice>;
 
-/// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
+/// For each price, the names of the sources from which it was made. Prices of `simulated` are not from a market.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
 /// A difference between prices for each chosen currency that has a price at this moment.
@@ -68,7 +68,7 @@ pub struct TickMessage<'a> {
     pub timedate: Timedate<'a>,
     /// A price for each chosen currency that has one at this moment. The object may be empty.
     pub prices: Prices,
-    /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
+    /// For each price, the names of the sources from which it was made. Prices of `simulated` are not from a market.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub sources: Sources<'a>,

@@ -68,10 +68,10 @@ table! {
     SOURCE_UP = labelled("source", &[],
         gauge("btcfeed_source_up", "0 or 1", "1 if the last poll of the source by this replica gave a price."));
     SOURCE_RESTING = labelled("source", &[],
-        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If a currency has fewer active sources than `BTCFEED_MIN_SOURCES`, or fewer than two, its failed sources are polled although they rest. A pause that a source asked for is always kept."));
-    STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
-    STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request other than a read of the history, or that a write to the file of the feed took. Empty with the memory store.");
-    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
+        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If a currency has fewer active sources than `BTCFEED_MIN_SOURCES`, or fewer than two, its failed sources are polled although they rest. During a pause that a source asked for, the source is never polled."));
+    STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second. The check tests whether Redis or the file of the feed can be written.");
+    STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that a request to Redis or a write to the file of the feed took. Reads of the history are not measured. Empty with the memory store.");
+    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests to Redis that got an error or no answer, and failed writes to the file of the feed.");
     STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written, or not fast enough.");
     QUARANTINED = counter("btcfeed_quarantined_members_total", "members", "Members of the history in Redis that were not entries and that this leader moved into quarantine.");
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");

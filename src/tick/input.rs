@@ -25,7 +25,7 @@ pub struct Input {
     /// The price of the last trade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Price>,
-    /// The price that the method uses for this source, made from the three prices above.
+    /// The price that the source stands for, made from the three prices above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Price>,
     /// The time of the answer by the source's clock, if the source gives one.
@@ -37,7 +37,7 @@ pub struct Input {
     /// The time that the request took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u32>,
-    /// The price that went into the aggregated price.
+    /// The price that went into the aggregated price: `value`, or the limit to which the method moved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Price>,
     /// The reason why the source was not used, as text for people.

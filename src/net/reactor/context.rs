@@ -10,7 +10,7 @@ pub(super) struct Context {
     pub(super) sessions: Arc<Sessions>,
     /// Time between two comments on an event stream.
     pub(super) heartbeat: Duration,
-    /// Origin of the times at which heartbeats are sent (see [`Heartbeat`](super::heartbeat::Heartbeat)).
+    /// Moment from which the times of heartbeats are counted (see [`Heartbeat`](super::heartbeat::Heartbeat)).
     pub(super) epoch: Instant,
     draining: AtomicBool,
 }

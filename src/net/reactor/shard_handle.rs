@@ -17,7 +17,8 @@ pub(super) struct ShardHandle {
 pub(super) struct Commands {
     /// New connections, each with the bytes to send first.
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
-    /// Keys of connections to run: a load or a save is done, or their account was reset.
+    /// Keys of connections to run: a load or a save is done, or their memory
+    /// [`Account`](crate::net::client_memory::Account) was reset.
     pub(super) completed: Vec<usize>,
     /// The number of groups of connections that the shard must have closed, including those that it has closed already.
     /// The group of a connection is its key modulo [`GROUPS`](crate::shutdown::GROUPS).
@@ -66,7 +67,7 @@ impl ShardHandle {
         self.wake();
     }
 
-    /// Makes the shard run a connection: its load or save is done, or its account was reset.
+    /// Makes the shard run a connection: its load or save is done, or its memory account was reset.
     pub(super) fn complete(&self, key: usize) {
         self.lock().completed.push(key);
         self.wake();

@@ -53,7 +53,7 @@ pub(super) fn html(reference: &Reference<'_>) -> String {
                     div #content {
                         section.tag {
                             h2 #quickstart { "Quickstart" }
-                            p { "Follows the feed. The SDKs connect again by themselves and miss nothing." }
+                            p { "These samples follow the feed. The SDKs connect again by themselves, and continue after the last update." }
                             (samples::html(&samples::follow()))
                         }
                         @for tag in items(&openapi["tags"]) {

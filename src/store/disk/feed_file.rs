@@ -34,7 +34,7 @@ const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The key of [`ABOUT`] for the version of the tables.
 const VERSION: &str = "version";
-/// The key of [`ABOUT`] for the last retention, in milliseconds, for which all expired entries were deleted.
+/// The key of [`ABOUT`] for the retention, in milliseconds, of the last write that left no expired entry in the file.
 const RETENTION: &str = "retention_ms";
 /// The version of the tables that this program reads and writes.
 const CURRENT_VERSION: u64 = 1;
@@ -43,8 +43,9 @@ const CURRENT_VERSION: u64 = 1;
 const CACHE_BYTES: usize = 16 << 20;
 /// The number of the newest entries that are searched for a tick, which tells the kind of the prices.
 const KIND_ENTRIES: usize = 1000;
-/// The maximum number of old entries, and of old audits, that one write deletes. A write deletes at most this many more
-/// bookmarks than it writes. If the retention is shortened, many entries expire at once, and no write may take long.
+/// The maximum number of expired entries that one write deletes. The same limit applies to audits. For bookmarks, the
+/// limit is this number plus the number of bookmarks that the write contains. If the retention is shortened, many
+/// entries expire at once. Without a limit, one write would then take too long.
 const TRIM: usize = 500;
 
 /// An open file.
@@ -61,7 +62,7 @@ pub(super) struct Batch {
     pub(super) audits: Vec<(TickId, Arc<str>)>,
     /// The last id that each of these clients was sent.
     pub(super) clients: Vec<(String, TickId)>,
-    /// The feed's time at the write, for the bookmarks.
+    /// The feed's time at this write. Bookmarks expire by the time at which they were written.
     pub(super) now: TickId,
     /// The oldest id that is kept. Bookmarks that were written before it expire, too.
     pub(super) floor: TickId,
@@ -301,7 +302,7 @@ impl FeedFile {
         guard(|| client_table::all(&self.database.begin_read()?))
     }
 
-    /// Returns the last retention for which all expired entries were deleted. `None` if that is not known.
+    /// Returns the retention of the last write that left no expired entry in the file. `None` if that is not known.
     pub(super) fn retention(&self) -> anyhow::Result<Option<Duration>> {
         guard(|| {
             let about = self.database.begin_read()?.open_table(ABOUT)?;

@@ -1,15 +1,17 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, and trims old
 -- ones.
--- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that may not exist come
--- only with a second call, which is made if the answer is {'again'}.
+-- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that often do not exist are
+-- passed only in a second call. The caller makes it if the answer is {'again'}.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record, the oldest id
 --       that is kept, and the retention), audits (sorted set, score = id) if there is an audit or with the second call,
 --       and with the second call also: quarantine, claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
 --       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none),
---       moment of the event as the leader counts it, or '', the longest time in ms that the id may differ from it,
---       time in ms since the newest entry, or '', and 1 if the number in the hash is no number of this writer
+--   12: moment of the event as the leader counts it, or ''
+--   13: maximum difference in ms between the id and this moment
+--   14: time in ms since the newest entry, or ''
+--   15: 1 if the number in the record is to be ignored, because another program has changed it, or ''
 -- Returns {'done', entry, number of quarantined members, keys that were replaced} | {'refused'}
 --   | {'later', number of the newest record} | {'claimed', replica} | {'behind', newest id} | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
@@ -20,8 +22,9 @@ local function add(key, score, member)
   if add_or_replace(key, score, member) then table.insert(replaced, key) end
 end
 
--- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
--- sends the record again, and the first attempt may arrive later. Other programs may have changed the hash.
+-- A writer gives its records increasing numbers, and each record is written only once. If an answer was lost, the
+-- leader sends the record again. Then both attempts may arrive, in any order. Other programs may have changed the hash,
+-- so its values are checked.
 local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id', 'floor', 'retention')
 local number, newest = tonumber(ARGV[6]), ARGV[15] == '' and whole(record[2]) or 0
 local lost = nil
@@ -35,8 +38,8 @@ if record[1] == ARGV[5] and number <= newest then
   -- If the newest record's entry is gone, it is written again.
 end
 
--- After the first entry of this writer, another replica would drop the records that it holds. So that replica writes
--- first. Only a replica with records has a rank of RECORDS or more (claim.lua).
+-- When a new writer appends its first entry, other replicas drop the records that they hold. So a replica that holds
+-- records writes them first. Only such a replica has a rank of RECORDS or more (claim.lua).
 if record[1] ~= ARGV[5] then
   if not KEYS[6] then return {'again'} end
   local claimant, rank = claim_of(KEYS[6])
@@ -44,7 +47,8 @@ if record[1] ~= ARGV[5] then
   if claimant and not is_own and rank >= RECORDS then return {'claimed', claimant} end
 end
 
--- An entry that the leader has seen, or that a script has written, is no garbage, even if the clock is behind it.
+-- A member whose id is far ahead of the clock counts as garbage. The exception is an entry that the leader has seen or
+-- that a script has written, because then the clock is wrong.
 local seen, now = tonumber(ARGV[3]), clock()
 local prev, garbage = newest_of(KEYS[2], known_time(KEYS[2], seen, record[3]))
 if seen > prev then return {'behind', string.format('%d', prev)} end
@@ -64,17 +68,20 @@ if ARGV[12] ~= '' and math.abs(id - tonumber(ARGV[12])) > tonumber(ARGV[13]) the
 id = math.max(id, prev + 1)
 local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
--- The record comes first. If a later command is rejected and the leader retries, the entry is still written only once.
+-- The hash is written first. If a later command is rejected and the leader retries, the entry is still written only
+-- once.
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call(ARGV[10], ARGV[7], entry)
 
--- If the time since the newest entry is given, at most that much of the history expires, plus the time by which the
--- retention was shortened.
+-- The floor is the oldest id that is kept. If the time since the newest entry is given, the floor moves forward by at
+-- most the sum of this time and the time by which the retention was shortened. So a jump of the clock does not delete
+-- the history.
 local retention = tonumber(ARGV[4])
 local floor = id - retention
 if ARGV[14] ~= '' then
-  -- The floor may be before the oldest entry, but by no more than the retention. Otherwise it is invalid.
+  -- Another program may have changed the saved floor. A valid one is not after the newest entry, and not more than the
+  -- retention before the oldest entry.
   local oldest, before = oldest_of(KEYS[2]), whole(record[4])
   if not before or before > prev then before = oldest end
   before = math.max(before, oldest - retention)

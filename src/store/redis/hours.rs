@@ -1,5 +1,5 @@
-//! The candles, grouped by hour: one hash with the minutes of each hour, and one with the candle of each hour. A field
-//! is the start of the hour.
+//! The candles of hours that have ended. One hash has the minute candles of each hour, and another has one candle for
+//! each hour. In both, the name of a field is the start of the hour.
 
 use super::Redis;
 use super::connection::RedisRequest;
@@ -19,7 +19,7 @@ impl Redis {
     /// Returns the starts of the hours, oldest first.
     pub(super) async fn hours(&self, detail: Detail) -> Result<Vec<TickId>> {
         let fields: Vec<Vec<u8>> = self.history.query(cmd("HKEYS").arg(self.hours_key(detail))).await?;
-        // Other fields are not ours.
+        // A field whose name is not a number was not written by btcfeed.
         let start = |field: &Vec<u8>| Some(TickId::from_ms(std::str::from_utf8(field).ok()?.parse().ok()?));
         let mut starts: Vec<_> = fields.iter().filter_map(start).collect();
         starts.sort_unstable();
