@@ -1,7 +1,8 @@
-//! Several lines to one feed, merged: the first copy of each entry is returned, and the others are dropped.
+//! Merges several lines to one feed. A line is a connection that is opened again after it ends. The first copy of each
+//! entry is returned, and the others are dropped.
 //!
 //! The `prev` of each entry names the one before it. An entry that does not continue the last one waits until another
-//! line or the history has closed the hole before it. A gap that one line reports does not explain a hole, because
+//! line or the history has closed the hole before it. A gap that one line reports does not close a hole, because
 //! another line or the history may have what this line lacks.
 
 use super::cursor::Cursor;
@@ -12,10 +13,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The time by which a line may be later than another one. After that, it is replaced.
+/// The maximum time that a line may lag behind another one. A line that lags longer is replaced.
 const MAX_LAG: Duration = Duration::from_secs(5);
-/// After this time without a new entry, a feed whose newest id is less than the last returned one counts as restored
-/// from a backup.
+/// The feed counts as restored from a backup if no new entry has come for this time, and if the newest id on each line
+/// is less than the last id that was returned.
 const REWIND_AFTER: Duration = Duration::from_secs(10);
 
 /// The maximum number of waiting entries.
@@ -246,9 +247,9 @@ impl Merge {
         }
     }
 
-    /// Processes the end of a line's replay, at `id`. An id before the cursor usually means only that this line is a
-    /// little later than another one. Once an entry has come, the cursor goes back to `id` only if every line is before
-    /// the cursor, and no new entry has come for [`REWIND_AFTER`].
+    /// Processes the end of a line's replay, at `id`. If `id` is before the cursor, this line usually only lags a
+    /// little behind another one. So after the first entry, the cursor goes back to `id` only in one case: every line
+    /// is before the cursor, and no new entry has come for [`REWIND_AFTER`].
     fn synced(
         &self,
         cursor: &mut Cursor,

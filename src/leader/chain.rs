@@ -1,12 +1,13 @@
-//! The chain that ends with the newest entry of this replica's copy.
+//! The chain that ends with the newest entry of this replica's copy of the feed. In a chain, the `prev` of each entry
+//! is the id of the entry before it.
 
 use crate::feed::Entry;
 use crate::tick::TickId;
 use std::sync::Arc;
 
-/// Returns those of `entries` that are in the same chain as the newest one. While a primary of Redis that is cut off
-/// still accepts writes, a replica may receive entries of two chains. An entry whose id is between the `prev` and the
-/// id of a later entry belongs to the other chain.
+/// Returns those of `entries` that are in the same chain as the newest one. If Redis has two primaries at the same
+/// time, this copy may get entries of two chains. An entry belongs to the other chain if its id is between the `prev`
+/// and the id of an entry of the newest chain.
 pub(super) fn newest_chain(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let mut expected = TickId::from_ms(u64::MAX);
     let fits = |entry: &Arc<Entry>| {

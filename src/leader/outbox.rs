@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// An outbox has room for the ticks of this time, at any interval.
+/// The period whose ticks an outbox can hold at any interval, unless they exceed [`MAX_BYTES`].
 const HOLDS: Duration = Duration::from_secs(3600);
-/// The number of records for which there is room, even if they are the ticks of a longer time.
+/// The minimum of the limit on the number of records. It applies if [`HOLDS`] has fewer ticks than this.
 const MIN_RECORDS: usize = 1000;
 /// The maximum estimated size of all records in bytes, without their audits.
 const MAX_BYTES: usize = 64 << 20;
-/// The maximum size of all audits in bytes. A tick for whose audit there is no room is held without it.
+/// The maximum size of all audits in bytes. If there is no room for the audit of a tick, the tick is held without it.
 const MAX_AUDIT_BYTES: usize = 32 << 20;
 /// The estimated size of a record in bytes, without its text.
 const RECORD_BYTES: usize = 512;
@@ -37,13 +37,13 @@ struct Held {
     bytes: usize,
     /// The size of all audits in bytes.
     audit_bytes: usize,
-    /// The number of ticks that were dropped before the first record, and are not reported yet.
+    /// The number of dropped ticks that no tick in the store reports yet. All of them are older than the first record.
     dropped: u64,
     log: FaultLog,
 }
 
 impl Outbox {
-    /// An outbox with room for the ticks of an hour, one in each `interval`.
+    /// Creates an outbox with room for the ticks of an hour, one in each `interval`, unless they exceed [`MAX_BYTES`].
     pub(super) fn new(interval: Duration) -> Outbox {
         let ticks = HOLDS.as_millis() / interval.as_millis().max(1);
         Outbox::bounded(usize::try_from(ticks).unwrap_or(usize::MAX).max(MIN_RECORDS), MAX_BYTES)
@@ -62,7 +62,7 @@ impl Outbox {
         self.lock().records.len()
     }
 
-    /// Returns the number of ticks that were dropped before the first record and that no tick has reported yet.
+    /// Returns the number of dropped ticks that no tick in the store reports yet.
     pub(super) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
@@ -118,7 +118,7 @@ impl Outbox {
             count += 1;
         }
         if count > 0 {
-            // What was dropped earlier is covered, too.
+            // The ticks that a full outbox has dropped are older than these records, so they are covered, too.
             held.dropped = 0;
         }
         held.measure();

@@ -103,7 +103,7 @@ impl Fault {
             Fault::HistoryDeleted => "the history is deleted, three times",
             Fault::HistoryEvicted => "Redis is full and evicts the history (`allkeys-lru`)",
             Fault::Garbage => {
-                "garbage in the history: scores such as `+inf`, a year ahead or fractional, texts that are no entries"
+                "garbage in the history: texts that are no entries, scores that are infinite, not whole or a year ahead"
             }
             Fault::ForgedEntries => "forged entries on the channel",
             Fault::ChannelJunk => "texts on the channel that are no entries",

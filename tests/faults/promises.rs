@@ -59,8 +59,8 @@ checker compares three records: what the exchange answered, what Redis holds, an
   `btcfeed_store_up`, and a line of the log once a minute.
 - The feed goes on by itself within seconds after the fault.
 
-The columns say what may be lost. *Lives*: the leader's process lives, and other replicas may start meanwhile.
-*Killed*: the leader is killed during the fault, and may start again. This page is made from
+The last two columns say what may be lost. If the leader *lives*, other replicas may start during the fault. If the
+leader is *killed*, this happens during the fault, and it may start again. This page is made from
 `tests/faults/promises.rs`.
 
 | fault | replicas report that they cannot write | lost if the leader lives | lost if the leader is killed |
@@ -92,14 +92,17 @@ A random mix of up to three of these faults at the same time, with a printed see
 (`BTCFEED_FAULTS_SECONDS=600 make faults`).
 
 If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by
-`allkeys-lru`), all of it comes back. Over a link with a round trip of 300 ms, clients get ticks in the meantime.
+`allkeys-lru`), all of it comes back. Clients get ticks in the meantime, even if a round trip between the replicas and
+Redis takes 300 ms.
 
 If another program puts a value of a wrong type at a key of the feed:
 
-- The history, the lease or the record: nothing can be written until the key is deleted. Then nothing is lost, as after
-  `FLUSHALL`. The replicas say so meanwhile, as above.
-- Any other key: the feed goes on and replaces the value. Only a key of candles is not replaced: candles are made of the
-  entries until it is deleted. If the key is a bookmark, its client gets everything that is kept, after a `gap`.
+- The key `ticks` (the history), `lease` or `record`: nothing can be written until the key is deleted. Until then, the
+  replicas report that they cannot write. After that, nothing is missing in the feed, as after `FLUSHALL`.
+- A key of candles (`candles` or `hours`): the feed goes on. The value stays until the key is deleted. A replica that
+  starts before that makes its candles only from the entries in the history.
+- Any other key: the feed goes on and replaces the value. If the key is a bookmark, its client gets a `gap` and then the
+  whole history.
 
 ## Not promised
 
@@ -108,12 +111,12 @@ If another program puts a value of a wrong type at a key of the feed:
 - If the leader alone cannot reach Redis, another replica leads after at most the lease and one second. Clients get no
   ticks in this pause, and no `gap` reports it unless it is longer than `BTCFEED_STALE_AFTER`. The old leader drops its
   ticks of this pause when it reaches Redis again, because clients have had later ones.
-- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap`
-  with `history_lost`. This gap also covers the entries of the other primary whose ids are smaller than the last id that
-  the client got. They are not sent to this client. Replicas that were connected to the losing one say so within 5 s
-  after they are connected to the other one: a line of the log, and the metric `btcfeed_forks_total`. Until then no
-  replica notices it, except one with `BTCFEED_ROLE=serve` that is connected to a primary without a leader: it becomes
-  `stale`.
+- If Redis has two primaries at the same time, only one of them stays a primary. The entries that the other one has
+  accepted are lost. Clients that got these entries get a `gap` with `history_lost`. They do not get the entries of the
+  remaining primary whose ids are less than the last id that they got. The `gap` stands for these entries, too. Replicas
+  that were connected to the other primary report the loss within 5 s after they connect to the remaining one: in a line
+  of the log, and in the metric `btcfeed_forks_total`. Before that, no replica notices that there are two primaries. But
+  a replica with `BTCFEED_ROLE=serve` becomes `stale` if its primary has no leader.
 - Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the
   history, is ignored.
 - A bookmark (`client_id`) that Redis has lost, or that expires because the clock of Redis jumps ahead, is put back
@@ -121,11 +124,12 @@ If another program puts a value of a wrong type at a key of the feed:
   `gap` with `unknown_client_id` says so. If Redis comes back with older bookmarks, clients get some ticks twice.
 - An entry in the middle of the history that was replaced by garbage is missing until a replica that has it in memory
   puts it back, within two minutes. If none has it, reads skip it, and clients get a `gap`.
-- The inputs of an entry (`format=audit`) that Redis has lost are not put back with the entry, because no process keeps
-  them in memory after they are written. Inputs of ticks that are held are written with their ticks.
-- While the slot of the feed is open for a move in Redis Cluster, no other replica can begin to lead, and inputs may be
-  missing. The leader goes on.
-- While a leader of version 0.2.0 leads, a wrong clock moves ids and the retention, as it did before.
+- If Redis loses an entry and its inputs (`format=audit`), only the entry is put back. The reason is that no process
+  keeps inputs in memory after they are written. With a tick that is not in the store yet, the leader also holds the
+  inputs, up to 32 MiB of them, and writes both together.
+- While the slot of the feed moves to another node of a Redis Cluster, no other replica can begin to lead, and inputs
+  may be missing. The leader goes on.
+- While a replica of version 0.2.0 leads, a wrong clock moves ids and the retention, as always in that version.
 ";
 
 /// Returns the text of the page.

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Maximum lifetime of a connection that is over a limit.
+/// Maximum lifetime of a connection that is refused because a limit is reached.
 pub(super) const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -32,8 +32,9 @@ struct Port {
 }
 
 impl Listener {
-    /// Serves `router`. When `closing` is cancelled, it accepts no more connections, and a connection ends when its
-    /// last stream has ended. When `stop` is cancelled, only open responses are finished.
+    /// Serves `router`. When `closing` is cancelled, accepts no more connections, and each connection ends after its
+    /// last open request or stream. When `stop` is cancelled, open responses must end within
+    /// [`CLOSE_DEADLINE`](crate::session::CLOSE_DEADLINE).
     pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
         let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
         tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
@@ -75,8 +76,8 @@ impl Listener {
 }
 
 impl Port {
-    /// Starts to serve a connection. If it is over a limit, serves the refusal, or closes the connection if there is no
-    /// place for a refusal.
+    /// Starts to serve a connection. If a limit is reached, the client only gets a response that says so. If too many
+    /// clients are already getting such a response, closes the connection at once.
     fn start(&self, stream: TcpStream, new: NewConnection) {
         let Port { listener, router, tasks, closing, stop, .. } = self;
         let (permit, takeover, refusal) = match listener.limit.admit(new.peer, new.is_proxied) {

@@ -42,7 +42,7 @@ impl Closing {
         Closing { stage: Stage::Sending, until: now + extra.max(CLOSE_DEADLINE), peer_closed }
     }
 
-    /// Returns to the first stage, so that `message` is sent when the bookmark is `saved`.
+    /// Changes the stage to the first one. When the bookmark is `saved`, `message` is sent.
     pub(super) fn after(self, saved: Receiver<()>, message: Bytes) -> Closing {
         Closing { stage: Stage::SavingBookmark { saved, message }, ..self }
     }

@@ -1,4 +1,5 @@
-//! Code samples, one for each language. The programs are those in `examples/docs*`, which the tests run.
+//! Code samples in several languages. The programs are those in `examples/docs*`, which the tests run. The shell
+//! commands of an operation come from its description.
 
 use super::markup::{items, text};
 use maud::{Markup, html};
@@ -16,7 +17,7 @@ pub(super) struct Sample {
 /// Address in the samples that ask for one answer. It is replaced by the address of each operation.
 const LATEST: &str = "http://localhost:8080/v1/prices/latest";
 
-/// Samples that ask for one answer, besides curl.
+/// Programs that ask for one answer.
 const GET: [(&str, &str, &str); 3] = [
     ("JavaScript", "js", include_str!("../../../examples/docs/get.js")),
     ("Python", "python", include_str!("../../../examples/docs/get.py")),
@@ -42,7 +43,8 @@ pub(super) fn follow_over_grpc() -> Vec<Sample> {
     follow().into_iter().filter(|sample| sample.id == "go").collect()
 }
 
-/// Returns the samples of an operation: its commands and, if it has one answer, a program in each language.
+/// Returns the samples of an operation: first its shell commands. If the operation returns one answer and not a stream,
+/// a program in each language of [`GET`] follows.
 pub(super) fn of_operation(operation: &Value) -> Vec<Sample> {
     let Some(commands) = items(&operation["x-codeSamples"]).map(|sample| text(&sample["source"])).next() else {
         return Vec::new();
@@ -59,7 +61,7 @@ fn sample(language: &'static str, id: &'static str, source: String) -> Sample {
     Sample { language, id, source }
 }
 
-/// Renders samples. Without a script, all are shown.
+/// Renders samples. All of them are visible until the page's script (`docs.js`) hides all but one language.
 pub(super) fn html(samples: &[Sample]) -> Markup {
     html! {
         @if !samples.is_empty() {

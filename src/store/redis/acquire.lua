@@ -1,15 +1,16 @@
--- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
--- is longer than its term, would outlive its holder, so it counts as free. The last part of a token is this term: the
--- longest time to live of its lease, in ms. If a token has no such part, the term is the longest possible one.
+-- Grants the lease if it is free and not reserved for another replica. The last part of a token is the maximum time to
+-- live of its lease, in ms. If a token has no such part, the longest maximum that can be configured applies. A lease
+-- that has no time to live, or more than its maximum, would outlive its holder, so it counts as free.
 -- Replicas with different settings would trim each other's history and change its currencies. So the first leader
 -- stores its settings. A replica with other ones is rejected until no replica with the stored ones is alive (beat.lua).
 -- The settings of a replica for which the lease is reserved do not count: it has what the store lacks, and no other
 -- replica can get the lease.
--- Simulated prices never follow real ones, or the other way round, whether replicas are alive or not. The entries show
--- the kind of the prices. They are read only if the lease is free, or if the caller asks for this comparison.
+-- A feed never mixes real and simulated prices, even if no replica of the other kind is alive. The entries show the
+-- kind of the prices. They are read only if the lease is free, or if the caller asks for this comparison.
 -- KEYS: lease, claim, settings, ticks, record (hash: id of the newest record)
--- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms,
---       kind of the prices: real, simulated or '', and 1 if the kind must be compared even if the lease is not free
+-- ARGV: holder, token, time to live in ms, longest maximum (in ms) that can be configured, settings, time to live of
+--       the settings in ms, kind of the prices: real, simulated or '', and 1 if the kind must be compared even if the
+--       lease is not free
 -- Returns {'done'} | {'done', token and time to live of the lease that was replaced} | {'refused'}
 --   | {'other', the others' settings} | {'mixed', kind of the prices in the feed}
 local claimant = claim_of(KEYS[2])
