@@ -26,7 +26,7 @@ pub(super) struct CircuitBreaker {
     /// Limits the log lines about failures to one a minute. A recovery does not reset it, so a source that repeatedly
     /// recovers and fails does not fill the log.
     log: FaultLog,
-    /// True if a failure since the last recovery was logged. The recovery is then logged, too.
+    /// True if a failure since the last recovery was logged. The next recovery is then logged, too.
     is_logged: bool,
 }
 

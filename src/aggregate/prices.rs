@@ -22,8 +22,8 @@ impl PriceMaker {
         PriceMaker { rules, currencies: currencies.iter().map(method).collect() }
     }
 
-    /// Continues where the last leader stopped. Without `audits`, what this process remembers about outliers and frozen
-    /// sources stays.
+    /// Continues where the last leader stopped. If `audits` is empty, this process does not forget what it knows about
+    /// outliers and frozen sources.
     pub(super) fn resume(&mut self, feed: &dyn Feed, audits: &[EntryAudit], now: TickId) {
         for (currency, (_, method)) in &mut self.currencies {
             method.forget_prices();
@@ -102,7 +102,7 @@ fn add(poll: &mut Poll, tick: &mut Tick, currency: Currency, configured: usize, 
                     text.push_str(", which no other source checks");
                 }
                 if parameters.bound.is_some() {
-                    text.push_str(", and which may move the price only as fast as several sources did");
+                    text.push_str(", and which may not move the price faster than several sources moved it together");
                 }
                 poll.thin.insert(currency, text);
             }

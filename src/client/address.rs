@@ -13,8 +13,8 @@ const STREAM_PATHS: [&str; 5] = ["/v1/ws", "/ws", "/pricefeed", "/v1/prices/stre
 pub(super) struct Address(Url);
 
 impl Address {
-    /// Parses `http://host:port` (or `https`, `ws`, `wss`) or `host:port`. A path in front of the paths of the feed is
-    /// kept, for feeds behind a proxy.
+    /// Parses `http://host:port` (or `https`, `ws`, `wss`) or `host:port`. The paths of a feed behind a proxy may begin
+    /// with a prefix (`https://example.org/btc`). The prefix stays a part of the address.
     ///
     /// # Errors
     /// [`Error::Address`] if the text has another form.

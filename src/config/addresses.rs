@@ -34,8 +34,9 @@ const PROXY_PROTOCOL: Row<Words<bool>> = Row {
 const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CONNECTIONS",
     help: "Maximum number of connections of one address",
-    details: "Concurrent requests over HTTP/2 and through a trusted proxy count as well. An IPv6 network of 64 bits \
-              counts as one address. Connections to all replicas count. Further clients are rejected with status 429.",
+    details: "Over HTTP/2 and through a trusted proxy, each concurrent request counts as a connection. An IPv6 network \
+              of 64 bits counts as one address. Connections to all replicas count. Further connections and requests \
+              are rejected with status 429.",
     values: Numbers { min: 1, max: 10_000_000, max_words: None },
     default: DefaultValue::Derived("a tenth of BTCFEED_MAX_CONNECTIONS, at most 2000"),
     example: "100",

@@ -1,6 +1,6 @@
 //! Parameters of requests, as `api::query` reads them.
 //!
-//! If a client sends an unknown parameter, the error lists the known ones. `tests/it/descriptions.rs` compares that
+//! If a client sends an unknown parameter, the error lists the known ones. `tests/api/descriptions.rs` compares that
 //! list with these descriptions, sends every example, and tests the bounds.
 
 #![allow(dead_code, reason = "the types are only described, never constructed")]
@@ -347,10 +347,10 @@ pub(crate) struct UdfSearchParameters {
     /// The text. If it is empty, all symbols are found.
     #[param(required = false, example = "BTC")]
     query: String,
-    /// The type of the symbols: `crypto`. Other types have none.
+    /// The type of the symbols: `crypto`. For another type, no symbols are found.
     #[param(required = false, example = "crypto")]
     r#type: String,
-    /// The exchange of the symbols: `BTCFEED`. Others have none.
+    /// The exchange of the symbols: `BTCFEED`. For another exchange, no symbols are found.
     #[param(required = false, example = "BTCFEED")]
     exchange: String,
     /// The maximum number of symbols.

@@ -66,7 +66,7 @@ mod tests {
         let body = br#"{"bid":"73367.96","ask":"73385.27","last":"73268.24","volume":{"BTC":"3.54","USD":"259369.57",
             "timestamp":1483018200000}}"#;
         let expected = "USD bid 73367.96 ask 73385.27 last 73268.24 volume 3.54";
-        assert_eq!(readings(&DEFINITION, body, Currency::Usd), [expected], "the time of the volume is not its time");
+        assert_eq!(readings(&DEFINITION, body, Currency::Usd), [expected], "the answer has no time of its own");
         assert!(read(body, Currency::Eur.into()).is_err(), "it has dollars");
     }
 

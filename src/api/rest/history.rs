@@ -59,7 +59,7 @@ use std::sync::Arc;
                 (tables::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. Only if no entry is missing in the page, and if the page is short or, with the oldest entry first, completely in the memory of this replica."),
+                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. A page in which an entry is missing has none. A page of more than 500 entries (100 in the format `audit`) has none if the newest entry comes first, or if the replica does not have all entries after the first 500 (or 100) in memory."),
                 ("Link" = String, description = "If there is a next page, its address: `<https://…>; rel=\"next\"`."),
             )
         ),
@@ -141,7 +141,8 @@ fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
 /// Returns the id of the last entry of a response if no entry is missing in the response. If entries are missing on
 /// this replica, another replica may have them, so only a complete response gets an entity tag and a lifetime. The
 /// first block has at most `max_first` entries. The entries after it are checked only if the window has them: from the
-/// store, they would be read twice. A response with the newest entry first is complete only if it is one block.
+/// store, they would be read twice. If the newest entry comes first, a response of several blocks is not checked, and
+/// the result is `None`.
 fn complete_to(
     Block { entries, after }: &Block,
     order: Order,

@@ -235,7 +235,6 @@ impl Shard {
         }
     }
 
-    /// Executes the request of a connection.
     fn apply(&mut self, key: usize, action: Action) {
         if let Some(connection) = self.connections.get_mut(key) {
             self.counts.add(connection.take_counts());

@@ -34,7 +34,8 @@ pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Renders a description in `CommonMark`, as in OpenAPI and AsyncAPI. We write all of them, so they are not sanitised.
+/// Renders a description as HTML. Descriptions in OpenAPI and AsyncAPI are written in `CommonMark`. All of them come
+/// from the source code of btcfeed, so the HTML is not sanitised.
 pub(super) fn markdown(description: &str) -> Markup {
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(description));
@@ -47,8 +48,8 @@ pub(super) fn inline_markdown(description: &str) -> Markup {
     PreEscaped(html.trim().trim_start_matches("<p>").trim_end_matches("</p>").to_owned())
 }
 
-/// Returns the operations of a tag that have a section of their own. The section of a path also lists its other names.
-/// Files that are part of a page have no section.
+/// Returns the operations of a tag that have a section of their own. Two kinds of operations have none: aliases, which
+/// are listed in the section of their path, and files that are part of a page.
 pub(super) fn operations<'a>(openapi: &'a Value, tag: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
     members(&openapi["paths"]).map(|(path, item)| (path, &item["get"])).filter(move |(_, operation)| {
         let is_listed = operation["x-alias-of"].is_null() && operation["x-part-of"].is_null();

@@ -1,4 +1,4 @@
-//! The functions for `btcfeed store`, which treats a feed in Redis as a whole.
+//! The functions that only `btcfeed store` uses. They read, count, restore or delete the content of a feed in Redis.
 
 use super::connection::RedisRequest;
 use super::keys::KeyNames;
@@ -50,8 +50,8 @@ impl Redis {
     }
 }
 
-/// Returns the number of these members that are not entries, and the id of the oldest one that is an entry. No entry
-/// has an id after `horizon`.
+/// Returns the number of these members that are not entries, and the id of the oldest one that is an entry. A member
+/// with an id after `horizon` is not an entry.
 fn examine(members: &[Member], horizon: TickId) -> (u64, Option<TickId>) {
     let entries = || members.iter().filter_map(reads::place).filter(|id| *id <= horizon);
     (members.len() as u64 - entries().count() as u64, entries().next())
@@ -62,8 +62,8 @@ impl Portable for Redis {
     async fn reports(&self) -> Result<Vec<(ReplicaBeat, TickId)>> {
         let now = self.now().await?.ms();
         let mut command = cmd("ZRANGEBYSCORE");
-        // A replica may report after the time was read. A score that is far greater is from a time at which the clock
-        // was ahead.
+        // A score is the time until which a report counts. A replica may report after `now` was read, so the upper
+        // bound is twice the time to live. A greater score was written while the clock of Redis was ahead.
         command.arg(&self.keys.replicas).arg(format!("({now}")).arg(now + 2 * ms(BEAT_TTL)).arg("WITHSCORES");
         let members: Vec<(Vec<u8>, u64)> = self.commands.query(&command).await?;
         let report = |(member, until): (Vec<u8>, u64)| {
