@@ -171,7 +171,7 @@ fn read_window(feed: &Feed, session: &mut Session) -> Vec<Bytes> {
 fn price_of_the_held_tick_is_not_skipped() {
     let mut feed = Feed::new([]);
     // The second tick is held. It comes in the last millisecond before the end of the period, less the grace time.
-    for (ms, price) in [(0, "10"), (9499, "11"), (9600, "11"), (9700, "11")] {
+    for (ms, price) in [(0, "10"), (8999, "11"), (9200, "11"), (9400, "11")] {
         feed.push_at(ms, feed.last, partial(Some(price), None));
     }
     let throttled = || feed.throttled(Start::Since(TickId::ZERO), true, Some(10));
