@@ -39,7 +39,7 @@ impl StaticText {
         {
             return ([(CONTENT_ENCODING, "gzip"), (VARY, "accept-encoding")], gzip.clone()).into_response();
         }
-        // The layer adds `Vary`.
+        // If the text is long, `layer` adds `Vary`.
         self.plain.clone().into_response()
     }
 }

@@ -1,8 +1,11 @@
 //! Ids of requests, with which operators can find the log lines about a request.
 //!
-//! A client or a proxy may choose the id. Every response of the public port to a valid HTTP request has it in a header,
-//! and every problem in its body. Log lines about a request, and about the stream that it began, have it in the span
-//! `request`. The span and these lines have the level `debug`, so the span costs nothing if they are not logged.
+//! A client or a proxy may choose the id. Every response of the public port to a valid HTTP request has the id in a
+//! header. The problem details of an error also have it in the body.
+//!
+//! Log lines about a request, and about the stream that the request opens, are in the span `request`, which has the id.
+//! Some log lines about the connection have the id in the field `request_id` instead. The span and all these lines have
+//! the level `debug`. The span costs nothing if this level is not logged.
 
 use super::headers::REQUEST_ID;
 use super::problem;

@@ -1,4 +1,5 @@
-//! Closing of a hole: the history of each address is asked for the entries that no line has sent.
+//! Closes a hole in the merged lines: asks one address after the other for the part of the history that no line has
+//! sent. A line is a stream from one of the addresses.
 
 use super::merge::Hole;
 use super::received::Received;
@@ -72,9 +73,9 @@ impl Healing {
     }
 
     /// Asks the next address, because the answer has not closed the hole. After the last address, starts a pause before
-    /// all are asked again. `has_answer` is true if there was a valid answer, `has_moved` if it had missing entries,
-    /// and `is_awaited` if a line may still send some. Returns false if nothing can close the hole, or if it has taken
-    /// too long.
+    /// all are asked again. `has_answer` is true if the answer was valid. `has_moved` is true if the answer contained
+    /// the first of the missing entries. `is_awaited` is true if a line has not reached the end of the hole. Returns
+    /// false if no address and no line can close the hole, or if [`ASK_FOR`] has passed.
     pub(super) fn ask_next(&mut self, hole: Hole, has_answer: bool, has_moved: bool, is_awaited: bool) -> bool {
         self.hole = hole;
         if has_moved {

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of entries in one segment.
 const SEGMENT_ENTRIES: u64 = 256;
-/// The number of entries with audits whose bytes are kept in a view. They are long, and only live ones are shared.
+/// The maximum number of entries with audits whose bytes a view keeps. These bytes are long, and only the newest
+/// entries have many readers at the same time.
 const AUDITED_ENTRIES: usize = 4;
 
 /// The entries of a window with their numbers. The number of an entry is the number of entries that were added to the

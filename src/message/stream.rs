@@ -1,5 +1,5 @@
-//! The messages of the formats `full` and `audit`. In every format, an event stream sends all of them except ticks as
-//! named events.
+//! The messages of the formats `full` and `audit`. A stream of server-sent events has these messages, except
+//! [`TickMessage`], in every format. They are named events.
 
 use super::by_currency::ByCurrency;
 use super::input::InputMessage;

@@ -8,9 +8,10 @@
 //! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not
 //!   matter.
 //! - **A wrong clock moves neither ids nor the retention.** If the time of the store's clock differs by more than two
-//!   seconds from the time that the leader counts, the entry gets the leader's time. An append drops at most as much of
-//!   the history as time has passed since the newest entry, plus the time by which the retention was shortened. Only if
-//!   the sources confirm the time, it drops everything that is older than the retention.
+//!   seconds from the time that the leader counts, the entry gets the leader's time. An append moves the start of the
+//!   history by at most the time since the newest entry. If the retention was shortened by an hour, the limit is an
+//!   hour greater. If the sources confirm the time, there is no limit: the append drops everything that is older than
+//!   the retention.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
 //! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so audits do
@@ -31,8 +32,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The maximum number of reads of the history that a hub runs concurrently for clients. A store with connections has up
-/// to this many for these reads.
+/// The maximum number of reads of the history that a hub runs concurrently for clients. A store that uses connections
+/// opens at most this many connections for these reads.
 pub const HISTORY_READERS: usize = 4;
 
 /// The settings of every store.
@@ -196,10 +197,11 @@ pub trait Store: Send + Sync {
         false
     }
 
-    /// Returns this store with separate connections, for reads of the history on the threads of clients. The task that
-    /// drives a connection runs on the runtime of the caller that opened it. If clients opened a connection that the
-    /// hub uses, too, the hub would wait while the clients' threads are busy. Returns `None` if the store has no
-    /// connections.
+    /// Returns this store with separate connections, for reads of the history on the runtime that serves clients.
+    /// Returns `None` if the store has no connections.
+    ///
+    /// The task that drives a connection runs on the runtime that opened the connection. A connection that the runtime
+    /// of the clients has opened stops while that runtime is busy, so the hub must not use it.
     fn for_clients(&self) -> Option<Arc<dyn Store>> {
         None
     }
@@ -209,9 +211,9 @@ pub trait Store: Send + Sync {
     /// the reason.
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
 
-    /// Reserves the lease for some seconds for a replica that has something that the store lacks. Then no other replica
-    /// can acquire the lease. Returns the name of another replica for which the lease is reserved, if there is one.
-    /// Only a shared store needs reservations.
+    /// Reserves the lease for some seconds for a replica that has something that the store lacks. During this time, no
+    /// other replica can acquire the lease. If the lease stays reserved for another replica, returns the name of that
+    /// replica. Only a shared store needs reservations.
     async fn claim(&self, _claim: Claim<'_>) -> Result<Option<String>> {
         Ok(None)
     }
@@ -233,7 +235,8 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Returns the reason why new entries are not written at the moment, if they are not. Clients may read it.
+    /// Returns the reason why writes fail at the moment, if any of them do. Clients can see the reason, so it contains
+    /// nothing internal.
     fn fault(&self) -> Option<String> {
         None
     }
@@ -242,10 +245,11 @@ pub trait Store: Send + Sync {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 
     /// Puts lost entries back unchanged. They must be in the order of their ids. Does not change entries that the store
-    /// still has. An entry may be older than all that are kept: it is kept from now on, and expires as time passes.
+    /// still has. If an entry is older than the oldest one in the store, the store keeps it, too, and it expires as
+    /// time passes.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
-    /// Returns those of these entries that are not in the store. Only a shared store can lose entries inside the feed.
+    /// Returns the given entries that are not in the store. Only a shared store can lose entries inside the feed.
     async fn lacking(&self, _entries: &[Arc<Entry>]) -> Result<Vec<Arc<Entry>>> {
         Ok(Vec::new())
     }
@@ -322,20 +326,21 @@ pub trait Store: Send + Sync {
     /// Returns the last id that was saved for a client.
     async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 
-    /// Returns the starts of the hours whose candles are kept in this detail, oldest first. Returns `None` if the store
-    /// cannot keep candles.
+    /// Returns the starts of the hours that have candles in the store, oldest first. `detail` selects the candles of
+    /// minutes or those of hours. Returns `None` if the store cannot keep candles.
     async fn kept_hours(&self, _detail: Detail) -> Result<Option<Vec<TickId>>> {
         Ok(None)
     }
 
-    /// Returns the candles of these hours, each as the text that was kept, or `None` if it is not kept.
+    /// Returns the candles of each of these hours, as the text that [`keep_hours`](Store::keep_hours) got, or `None` if
+    /// the store does not have that hour.
     async fn read_hours(&self, _detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         Ok(vec![None; starts.len()])
     }
 
-    /// Deletes the hours that have `expired`. Then keeps the candles of `hours`, each with its start, as a text that
-    /// the store does not read. An hour that is kept already in this detail does not change. An hour does not expire by
-    /// itself, even if its entries do.
+    /// Deletes the hours that begin at the times `expired`. Then saves `hours`: the start of each hour, and its candles
+    /// as a text that the store does not parse. An hour that the store already has in this detail does not change. The
+    /// store deletes no hour by itself, even if the entries of that hour expire.
     async fn keep_hours(&self, _detail: Detail, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
         Ok(())
     }

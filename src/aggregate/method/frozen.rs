@@ -120,7 +120,7 @@ mod tests {
             let a = SourceReading { is_repeated: poll % 2 == 0, ..reading("a", 100, None) };
             vec![a, reading("b", poll, None)]
         };
-        assert_eq!(frozen_after(paused), Some(7), "answers that were not asked for again do not count");
+        assert_eq!(frozen_after(paused), Some(7), "polls in which the source was not asked do not count");
     }
 
     #[test]

@@ -11,12 +11,13 @@ const SPREADS_IN_SUM: Decimal = Decimal::from_parts(200, 0, 0, false, 0);
 /// The number of decimals of a value. Further digits are rounded half to even.
 const DECIMALS: u32 = 8;
 
-/// The age up to which an answer is never too old, as a number of least intervals of its source: one for its age on
-/// arrival, one in which it is repeated, and one in reserve.
+/// An answer is not too old if its age is at most this number of least intervals. A least interval is the minimum time
+/// between two requests to the source. One interval is for the age of the answer when it arrives, one is for the time
+/// in which the answer is repeated, and one is a reserve.
 const LEAST_INTERVALS: u32 = 3;
 
-/// Returns the value of a source, or the reason why it has none. An answer of a source that may be asked only rarely
-/// may be older than `max_age`.
+/// Returns the value of a source, or the reason why it has none. If the least interval of the source is long, an answer
+/// that is older than `max_age` still has a value.
 pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> Result<Price, String> {
     let input = &reading.input;
     let max_age = max_age.max(reading.least_interval * LEAST_INTERVALS);

@@ -49,7 +49,8 @@ const NEEDED: [Right; 28] = [
     ("hdel", &["HDEL", "$hash", "two"], Candles),
     ("del", &["DEL", "$text", "$set", "$hash"], Lead),
     ("script|load", &["SCRIPT", "LOAD", SCRIPT], Lead),
-    // A script may use only the keys that its caller may read and write.
+    // Redis rejects a script unless its caller has the right to read and write every key that the call names. So this
+    // call names all keys of the feed.
     ("evalsha", &["EVALSHA", SCRIPT_DIGEST, "$keys"], Lead),
     ("publish", &["PUBLISH", "$channel", "1"], Lead),
     ("wait", &["WAIT", "0", "0"], Acks),
@@ -69,15 +70,15 @@ const TTL_MS: &str = "10000";
 const SCRIPT: &str = "return 1";
 const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
-/// Returns the words of an ACL that grant these rights to a feed with this prefix, except those that only [`Acks`] or
-/// [`Cluster`] need.
+/// Returns the words of an ACL for the user of a feed with this prefix. They grant the rights in [`NEEDED`] and
+/// [`USEFUL`], without the rights for [`Acks`] and [`Cluster`].
 pub(super) fn acl(prefix: &str) -> String {
     let needed = NEEDED.iter().filter(|(_, _, need)| matches!(need, Lead | Candles)).map(|(name, ..)| *name);
     let commands = needed.chain(USEFUL).map(|name| format!(" +{name}"));
     format!("~{{{prefix}}}:* &{{{prefix}}}:* -@all{}", commands.collect::<String>())
 }
 
-/// Returns the rights that a trial for these needs tries.
+/// Returns the rights for these needs, without those that have no command to try.
 fn tried(needs: &[Need]) -> impl Iterator<Item = &'static Right> {
     NEEDED.iter().filter(|(_, words, need)| !words.is_empty() && needs.contains(need))
 }
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn every_command_of_the_code_is_tried() {
-        // The other files have commands of tools, of connections, and of uses that need more rights.
+        // The other files have commands of tools and of connections, and commands that only Sentinel or a cluster
+        // needs.
         let files = ["audits", "reads", "writes", "lease", "hours", "bookmarks", "history", "subscription", "../redis"];
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/redis/{file}.rs"));

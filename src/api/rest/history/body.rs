@@ -1,4 +1,5 @@
-//! The body of a page of the history. It is read block by block, only as fast as the client reads it.
+//! The body of a response with a page of the history. The entries are read block by block, no faster than the client
+//! reads the response.
 
 use crate::api::negotiate::Media;
 use crate::api::page::{self, Block, Order, block_entries, is_chain};
@@ -170,7 +171,8 @@ impl HistoryBody {
     }
 }
 
-/// Body whose first bytes are in memory. They count as memory of the client, even if it does not read them.
+/// Body whose first bytes are in memory. The size hint gives their number, so that they count as memory of the client
+/// before the client reads them.
 struct ReadyBody {
     body: Body,
     /// The number of bytes in memory until the first frame is taken, then zero.
