@@ -75,7 +75,7 @@ pub struct Options {
     pub max_connections: usize,
     /// Limits of each client's address.
     pub addresses: AddressOptions,
-    /// Maximum number of bytes that wait for clients that do not read them.
+    /// Maximum number of bytes, over all clients, that wait because clients do not read them.
     pub client_memory: usize,
     /// Limits of a client's session.
     pub limits: Limits,
@@ -103,11 +103,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports. `unready` is cancelled when load balancers should send no more new clients. `drain` ends the
+    /// Binds the ports. `unready` is cancelled when load balancers should send no more new clients. `drain` ends the
     /// streams.
     ///
     /// # Errors
-    /// If a port cannot be bound, or the certificate or the API keys cannot be used.
+    /// If a port cannot be bound, the certificate or the API keys cannot be used, or this process has too many open
+    /// file descriptors.
     pub fn bind(
         options: &Options,
         hub: Arc<Hub>,
@@ -121,8 +122,8 @@ impl Server {
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
-            // The answer to a request over a limit has CORS headers, too, because an `EventSource` that may not read a
-            // response never reconnects.
+            // The response that rejects a client because of a limit has CORS headers, too. Without them, an
+            // `EventSource` may not read the response, and then never reconnects.
             let overload = overload::router().layer(options.cors.layer());
             let overload = overload.layer(from_fn(harden)).layer(from_fn(request_id::assign));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
@@ -221,7 +222,6 @@ pub fn router(
     Ok(routes(state, open_keys(options)?.as_ref()).layer(Extension(Permit::unlimited())))
 }
 
-/// Warns if one address can take the places of all clients.
 fn warn_of_limits(options: &Options) {
     let (of_an_address, of_all) = (options.addresses.connections, options.max_connections);
     if options.listen.is_some() && of_an_address >= of_all {
@@ -248,7 +248,7 @@ fn open(
     let currencies = SupportedCurrencies { currencies, default: default_currency };
     let candles = CandleCache::new(&hub);
     let sessions = Arc::new(Sessions::new(hub, limits, bookmarks, options.hello.clone()));
-    let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
+    let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot create event loops")?;
     let state = ApiState {
         sessions,
         monitor,

@@ -37,8 +37,9 @@ const CURRENCIES: Row<CurrencyList> = Row {
 const MIN_INTERVAL: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MIN_INTERVAL",
     help: "Minimum time between two polls of a source",
-    details: "Until the next poll, its last answer is used again, and its age grows. A shorter time than a source's \
-              own one is only for mirrors: the exchanges reject clients that ask more often.",
+    details: "Until the next poll of a source, its last answer is used again, and the age of the answer grows. Each \
+              source has a minimum of its own. Set a shorter time only for mirrors: the exchanges reject clients that \
+              ask more often.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
     default: DefaultValue::Derived("each source's own, see the table in docs/configuration.md"),
     example: "10s",
@@ -48,8 +49,8 @@ const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
     help: "Maximum age of a source's price",
     details: "This applies to the time in the answer, to the time of the last trade if that is the price, and to the \
-              arrival of the answer. None of them may be farther than this in the future, either. For a source with a \
-              minimum interval, the maximum age is at least three times that interval.",
+              arrival of the answer. None of these times may be in the future by more than this maximum. For a source \
+              with a minimum interval, the maximum age is at least three times that interval.",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
     example: "30s",
@@ -146,7 +147,7 @@ pub(super) struct PriceSettings {
     pub(super) aggregate: aggregate::Options,
 }
 
-/// A source to poll. Its URL may hold a password, so it cannot be printed.
+/// A source to poll. Its URL may contain a password, so this type does not implement `Debug`.
 #[derive(Clone)]
 pub struct SourceConfig {
     /// The source.

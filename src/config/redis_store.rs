@@ -45,8 +45,8 @@ const CA: Row<FilePath> = Row {
     env: "BTCFEED_REDIS_CA",
     help: "File with the certificate authorities of Redis",
     details: "Only with TLS: for a URL that begins with rediss://, rediss+sentinel:// or rediss+cluster://. The \
-              certificate of Redis must be for the host of the URL and from one of these authorities. Those of the \
-              system are not trusted then.",
+              certificate of Redis must be for the host of the URL and from one of these authorities. If this \
+              is set, the authorities of the system are not trusted.",
     values: FilePath("a PEM file with certificates"),
     default: DefaultValue::Derived("the authorities of the system"),
     example: "/etc/btcfeed/redis-ca.pem",
@@ -74,8 +74,8 @@ const KEY: Row<FilePath> = Row {
 const TIMEOUT: Row<Durations> = Row {
     env: "BTCFEED_REDIS_TIMEOUT",
     help: "Time within which Redis must answer a command",
-    details: "Connecting may take three times as long, because it needs several round trips. Choose more than the \
-              round-trip time to a distant Redis. With a longer time, a failure is noticed later.",
+    details: "The timeout of connecting is three times this value, because connecting needs several round trips. If \
+              Redis is far away, choose more than the round-trip time. With a longer time, a failure is noticed later.",
     values: Durations::between(Duration::from_millis(100), Duration::from_secs(60)),
     default: DefaultValue::Fixed("1s"),
     example: "3s",
@@ -91,7 +91,8 @@ const MIN_ACKS: Row<Numbers> = Row {
     example: "1",
 };
 
-/// Prefixes of keys, without braces: these mark the part of a key from which Redis Cluster computes its node.
+/// Prefixes of keys. A prefix has no braces, because braces mark the part of a key from which Redis Cluster computes
+/// the node of the key.
 #[derive(Clone, Copy)]
 struct KeyPrefix;
 

@@ -98,7 +98,7 @@ impl<T: Copy> Values for Words<T> {
     }
 }
 
-/// Shares between 0 and 1, with at most 6 decimals, so that all arithmetic with prices is exact.
+/// Shares between 0 and 1, with at most 6 decimals, so that the product of a price and a share is exact.
 #[derive(Clone, Copy)]
 pub(super) struct Share;
 

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Maximum length of the head of a request. hyper answers a longer one with 431.
 pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
-/// Maximum number of header fields of a request for a raw socket. hyper serves requests with more, up to its own limit.
+/// Maximum number of header fields of a request that the reactor may serve. hyper serves requests with more fields, up
+/// to its own limit.
 const MAX_HEADERS: usize = 64;
 /// Initial capacity of the buffer. Most heads are shorter.
 const BUFFER_BYTES: usize = 1024;
@@ -27,7 +28,7 @@ pub(crate) struct Opening {
     pub(crate) kind: OpeningKind,
 }
 
-/// Protocol of a connection. If the first request may be for a raw socket, it is included.
+/// Protocol of a connection, with the first request if the reactor may serve it.
 #[derive(Debug)]
 pub(crate) enum OpeningKind {
     /// HTTP/2 by prior knowledge.
@@ -122,7 +123,7 @@ fn plain_get(parsed: &httparse::Request<'_, '_>) -> Option<Request<Body>> {
 /// Checks that the decision about a connection does not depend on the pieces in which its first bytes arrive.
 ///
 /// # Panics
-/// If it does, or if a request for a raw socket may have a body.
+/// If it does, or if a request that the reactor may serve has a body.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check(bytes: &[u8]) {
     let whole = classify(bytes);

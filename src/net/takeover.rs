@@ -1,9 +1,9 @@
 //! Handoff of streams from HTTP to the reactor. After the handoff, the connection has no HTTP server any more.
 //!
 //! If the first request of a connection has the path of a stream, it is routed with a [`Handoff`] in its extensions. If
-//! the handler fills the handoff, the head of its response is encoded here, and the socket moves to the reactor. Any
-//! other response is returned to the caller, which sends it through hyper. So no handler runs twice, and only handlers
-//! decide which requests get a stream.
+//! the handler fills the handoff, the head of its response is encoded here, and the socket moves to the reactor. If the
+//! handler does not fill the handoff, the caller gets the response and sends it through hyper. So no handler runs
+//! twice, and only handlers decide which requests get a stream.
 
 use super::client_stream::{ClientStream, into_raw};
 use super::connection_limit::Permit;

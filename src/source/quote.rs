@@ -35,7 +35,7 @@ impl Number {
         self.0 == text
     }
 
-    /// Returns the moment. `name` is the name of the field, for the error.
+    /// Parses the text as a Unix time or an RFC 3339 time. `name` is the name of the field, for the error.
     pub(super) fn moment(&self, name: &'static str) -> anyhow::Result<TickId> {
         Ok(TickId::parse_moment(name, &self.0)?)
     }
@@ -51,7 +51,7 @@ impl Number {
     }
 }
 
-/// The market in one currency, in the numbers of an answer.
+/// The numbers of an answer that describe the market in one currency.
 #[derive(Debug, Default)]
 pub(super) struct Quote {
     pub(super) bid: Option<Number>,

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{AlertDescription, ContentType};
 
 /// A `KeyUpdate` message without its last byte: the type, and the length of the body (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-/// Maximum number of records without data in a row. Other libraries have the same limit on key updates.
+/// Maximum number of consecutive records without data. Other libraries have the same limit on key updates.
 const MAX_FRUITLESS: u8 = 32;
 /// Level of an alert that does not end a TLS 1.2 connection. TLS 1.3 ignores the level.
 const WARNING: u8 = 1;
@@ -32,9 +32,9 @@ pub(super) enum Meaning {
 /// State that is kept from one record to the next.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// Beginning of a key update whose rest is in the next record.
+    /// Beginning of a key update whose rest has not arrived yet.
     key_update: ArrayVec<u8, 5>,
-    /// The number of records without data in a row.
+    /// The number of records since the last one with data.
     fruitless: u8,
 }
 
@@ -94,10 +94,10 @@ fn alert(payload: &[u8], is_tls13: bool) -> Result<Meaning, Fault> {
     }
 }
 
-/// Reads records as if they were decrypted, and checks that a flood of records without data ends.
+/// Reads records whose payloads are not encrypted, and checks that a flood of records without data ends with an error.
 ///
 /// # Panics
-/// If it does not end, or if a whole key update is kept.
+/// If the flood does not end, or if a complete key update stays in `key_update`.
 #[cfg(any(test, fuzzing))]
 pub(super) fn check(records: &[u8]) {
     for is_tls13 in [false, true] {
@@ -143,7 +143,7 @@ mod tests {
             (Handshake, &[24, 0, 0, 1, 0], Ok(Meaning::KeyUpdate { answer: false }), unexpected()),
             (Handshake, &[24, 0, 0, 1, 1], Ok(Meaning::KeyUpdate { answer: true }), unexpected()),
             (Handshake, &[24, 0, 0, 1, 2], broken(AlertDescription::IllegalParameter), unexpected()),
-            // A message after the key update, a longer one, and a new `ClientHello`.
+            // A message after the key update, a key update with a longer body, and a new `ClientHello`.
             (Handshake, &[24, 0, 0, 1, 0, 24], unexpected(), unexpected()),
             (Handshake, &[24, 0, 0, 2, 0], unexpected(), unexpected()),
             (Handshake, &[1, 0, 0, 9], unexpected(), unexpected()),

@@ -89,8 +89,8 @@ impl HistoryPool {
 
     /// Takes a connection from a pool.
     async fn connect(&self, current: &ServerPool) -> Result<Connection> {
-        // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the
-        // check, and the opening of a new connection if that is necessary.
+        // Without this timeout, the pool would wait without a limit. The timeout covers the wait for a free connection,
+        // the check, and the opening of a new connection if that is necessary.
         let connection = timeout(self.server.connect_timeout() + self.server.timeout, current.pool.get()).await;
         // If all connections are in use, the server is slow, and a new pool would only add to its load.
         let is_busy = connection.is_err() && current.pool.status().size == HISTORY_READERS;

@@ -26,8 +26,8 @@ pub struct RedisOptions {
     pub key_prefix: String,
     /// The files of TLS connections.
     pub tls: RedisTls,
-    /// The time within which Redis must answer a command. Connecting may take three times as long, because it needs
-    /// several round trips.
+    /// The time within which Redis must answer a command. The timeout of connecting is three times this value, because
+    /// connecting needs several round trips.
     pub timeout: Duration,
     /// The settings that all replicas of the feed must share, as text for people. Those after a semicolon may differ
     /// for a while. Empty if settings are not compared.

@@ -1,10 +1,10 @@
-//! The rule of version 0.2.0, with which the bounds are compared. The price is the median of the last trades that are
-//! at most 5 % away from a reference. The reference is the median of all trades or, if fewer than three sources
-//! answered and there is an earlier price, that price.
+//! The rule of version 0.2.0. The table of bounds in `docs/method.md` compares this rule with method 1. The price is
+//! the median of the last trades that are at most 5 % away from a reference. The reference is the median of all trades
+//! or, if fewer than three sources answered and there is an earlier price, that price.
 
 use rust_decimal::Decimal;
 
-/// The price of a feed that is made by this rule.
+/// A feed whose prices are made by this rule.
 #[derive(Default)]
 pub(super) struct OldRule {
     last: Option<Decimal>,
