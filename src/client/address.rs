@@ -21,8 +21,8 @@ impl Address {
     pub(super) fn parse(address: &str) -> Result<Address, Error> {
         let invalid = |problem: &str| Error::Address { address: redact(address), problem: problem.to_owned() };
         let whole = match address.split_once("://") {
-            Some(("ws" | "WS", rest)) => format!("http://{rest}"),
-            Some(("wss" | "WSS", rest)) => format!("https://{rest}"),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => format!("http://{rest}"),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => format!("https://{rest}"),
             Some(_) => address.to_owned(),
             None => format!("http://{address}"),
         };
@@ -79,7 +79,9 @@ impl fmt::Display for Address {
 
 /// Returns an address without the user name and the password in front of its host, for an error.
 fn redact(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
+    // A password may contain `://`, too.
+    let split = address.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    let (scheme, rest) = split.unwrap_or(("", address));
     match rest.rsplit_once('@') {
         Some((_, host)) if scheme.is_empty() => format!("…@{host}"),
         Some((_, host)) => format!("{scheme}://…@{host}"),
@@ -101,6 +103,7 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080/v1/ws?q"),
             ("ws://localhost:8080/v1/ws", "http://localhost:8080/v1/ws?q"),
             ("wss://feed.example/ws", "https://feed.example/v1/ws?q"),
+            ("Ws://feed.example", "http://feed.example/v1/ws?q"),
             ("https://example.org/btc/", "https://example.org/btc/v1/ws?q"),
             ("https://example.org/btc/v1/prices/stream", "https://example.org/btc/v1/ws?q"),
         ] {
@@ -118,6 +121,14 @@ mod tests {
         {
             let error = Address::parse(address).unwrap_err().to_string();
             assert!(error.contains(&format!("invalid address {address:?}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn error_has_no_part_of_a_password() {
+        for address in ["me:secret@host", "http://me:secret@host", "me:sec://ret@host", "https://me:sec://ret@host"] {
+            let error = Address::parse(address).unwrap_err().to_string();
+            assert!(!error.contains("sec") && error.contains("host"), "{error}");
         }
     }
 }

@@ -99,7 +99,7 @@ fn add_headers(document: &mut Value) {
         "schema": {"type": "integer", "minimum": 0}
     });
     let simulated = json!({
-        "description": "Present only if the newest prices are simulated. The value is always `true`.",
+        "description": "Only if the newest prices are simulated. The value is always `true`.",
         "schema": {"type": "string", "enum": ["true"]}
     });
     let id = json!({

@@ -269,6 +269,9 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     let future = format!(r#"{{"id":{far},"prev":{last},"type":"status","state":"live","since":1,"reason":""}}"#);
     server.command(&["ZADD", "{shop}:ticks", &far, &future]).await;
     server.command(&["SET", "{shop}:client:garbage", "garbage"]).await;
+    // A newer version may have written this.
+    let newer = (OLD_HOUR.plus(std::time::Duration::from_secs(3600)), "newer".to_owned());
+    redis.keep_hours(Detail::Hour, std::slice::from_ref(&newer), &[]).await.unwrap();
     let url = server.url();
     let here = ["--redis-url", &url, "--key-prefix", "shop"];
     let info = succeed(&[&here[..], &["info"]].concat(), "").await;
@@ -280,12 +283,15 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     let (code, _, told) = run(&[&here[..], &["move", "--to", path]].concat(), "").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(
-        told.contains("moved 2500 entries (1 with inputs), the candles of 1 hour and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
+        told.contains("moved 2500 entries (1 with inputs), the candles of 2 hours and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
         "{told}"
     );
     let left = redis::from_redis_value::<Vec<String>>(server.command(&["KEYS", "{shop}:*"]).await).unwrap();
     assert!(left.iter().all(|key| key.contains(":check:")), "{left:?}");
-    assert_eq!(all(&Disk::open(directory.path(), OPTIONS).unwrap()).await, filled);
+    let disk = Disk::open(directory.path(), OPTIONS).unwrap();
+    assert_eq!(all(&disk).await, filled);
+    assert_eq!(disk.read_hours(Detail::Hour, &[newer.0]).await.unwrap(), [Some(newer.1)]);
+    drop(disk);
     let error = fail(&[&here[..], &["import"]].concat(), &format!("{future}\n")).await;
     assert!(error.contains("invalid line 1: its id is more than a day ahead"), "{error}");
 }

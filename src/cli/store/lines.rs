@@ -94,17 +94,21 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
             writeln!(out, "{}", serde_json::to_string(&AuditLine { kind: AuditKind::Audit, audit })?)?;
         }
     }
-    let mut hours = BTreeSet::new();
+    let (mut hours, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for detail in Detail::ALL {
         let mut pages = HourPages::of(store, detail).await?;
         while let Some(page) = pages.next().await? {
-            for (hour, _) in page {
-                hours.insert(hour.start());
+            for (start, text) in page {
+                let Some(hour) = KeptHour::decode(detail, start, &text) else {
+                    unknown.insert(start);
+                    continue;
+                };
+                hours.insert(start);
                 writeln!(out, "{}", serde_json::to_string(&HourLine { kind: HourKind::Candles, hour })?)?;
             }
         }
     }
-    copied.hours = hours.len();
+    (copied.hours, copied.unknown_hours) = (hours.len(), unknown.len());
     for (client, id) in store.bookmarks().await? {
         let line = Bookmark { kind: BookmarkKind::Bookmark, client, id };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;

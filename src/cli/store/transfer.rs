@@ -2,7 +2,7 @@
 
 use super::place::{LEASE_TTL, Place};
 use super::running::{check_alone, reported};
-use crate::candle::{Detail, Interval, KeptHour, PAGE_HOURS};
+use crate::candle::{Detail, Interval, PAGE_HOURS};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::{Lease, Portable, PriceKind, Result, StoreError};
 use crate::tick::TickId;
@@ -37,6 +37,8 @@ pub(super) struct Copied {
     pub(super) bookmarks: usize,
     /// The number of members of the sorted set in Redis that are not entries.
     pub(super) skipped: u64,
+    /// The number of hours whose candles this version cannot decode.
+    pub(super) unknown_hours: usize,
     /// The number of bookmarks for which the store has no room.
     pub(super) left_out: usize,
 }
@@ -50,6 +52,9 @@ impl fmt::Display for Copied {
         write!(f, " and {} bookmarks", self.bookmarks)?;
         if self.skipped > 0 {
             write!(f, " (without {} members of the set in Redis that are not entries)", self.skipped)?;
+        }
+        if self.unknown_hours > 0 {
+            write!(f, " (without the candles of hours that this version cannot read: {})", self.unknown_hours)?;
         }
         if self.left_out > 0 {
             write!(f, " (without the {} oldest bookmarks, for which there is no room)", self.left_out)?;
@@ -145,8 +150,9 @@ impl<'a> Writable<'a> {
             let simulated = page.iter().filter(|entry| PriceKind::of_entry(entry) == Some(PriceKind::Simulated));
             let ids: Vec<_> = simulated.map(|entry| entry.id).collect();
             let hours: BTreeSet<_> = ids.iter().map(|id| Interval::Hour.start(*id)).collect();
-            self.store().remove(&self.lease, &ids).await?;
+            // If this tool is killed in between, its next run finds the ticks again, and deletes them.
             self.remove_hours(|start| hours.contains(&start)).await?;
+            self.store().remove(&self.lease, &ids).await?;
             count += ids.len();
         }
         Ok(count)
@@ -229,19 +235,15 @@ impl<'a> HourPages<'a> {
         Ok(HourPages { store, detail, starts })
     }
 
-    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out hours whose text is
-    /// missing or invalid.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<(KeptHour, String)>>> {
+    /// Returns the next page: the start of each hour, with its text. Returns `None` at the end. A text may be one that
+    /// this version cannot decode.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<(TickId, String)>>> {
         if self.starts.is_empty() {
             return Ok(None);
         }
         let page: Vec<_> = self.starts.drain(..PAGE_HOURS.min(self.starts.len())).collect();
         let texts = self.store.read_hours(self.detail, &page).await?;
-        let hour = |(start, text): (TickId, Option<String>)| {
-            let text = text?;
-            Some((KeptHour::decode(self.detail, start, &text)?, text))
-        };
-        Ok(Some(page.into_iter().zip(texts).filter_map(hour).collect()))
+        Ok(Some(page.into_iter().zip(texts).filter_map(|(start, text)| Some((start, text?))).collect()))
     }
 }
 
@@ -269,7 +271,6 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
     for detail in Detail::ALL {
         let mut pages = HourPages::of(source.store(), detail).await?;
         while let Some(page) = pages.next().await? {
-            let page: Vec<_> = page.into_iter().map(|(hour, text)| (hour.start(), text)).collect();
             target.restore_hours(detail, &page).await?;
             source.renew().await?;
             hours.extend(page.iter().map(|(start, _)| *start));
@@ -360,10 +361,10 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
     for detail in Detail::ALL {
         let mut pages = HourPages::of(source.store(), detail).await?;
         while let Some(page) = pages.next().await? {
-            let starts: Vec<_> = page.iter().map(|(hour, _)| hour.start()).collect();
+            let starts: Vec<_> = page.iter().map(|(start, _)| *start).collect();
             let found = target.store().read_hours(detail, &starts).await?;
             let differing = page.iter().zip(&found).find(|((_, text), found)| found.as_ref() != Some(text));
-            let start = differing.map_or(TickId::ZERO, |((hour, _), _)| hour.start());
+            let start = differing.map_or(TickId::ZERO, |((start, _), _)| *start);
             ensure!(differing.is_none(), "the candles of the hour {} differ after the copy", start.timedate());
             target.renew().await?;
             source.renew().await?;

@@ -90,13 +90,21 @@ const drawTag = ({ right, width }, { y, text, tone }) => {
   return svg('g', { class: `tag ${tone}` }, svg('rect', box), svg('text', { x: right + 14, y: y + 4 }, text))
 }
 
-/** If all currencies have a gap at the same time, only the gap of the first one is drawn, as high as the chart. Any
- *  other gap is a strip at the bottom. */
-const bands = (at) => at.panels.flatMap(({ gaps, tone }, index) => gaps.flatMap((gap) => {
-  const isCommon = at.panels.every((panel) => panel.gaps.some(({ after, before }) => after < gap.before && before > gap.after))
-  if (!isCommon) return [band({ ...at, top: at.bottom - STRIP_HEIGHT * (index + 1), bottom: at.bottom - STRIP_HEIGHT * index }, gap, tone)]
-  return index === 0 ? [band(at, gap)] : []
-}))
+/** The time in which all currencies have a gap is covered over the whole height of the chart. A gap that is longer than
+ *  this time also has a strip at the bottom. */
+const bands = (at) => {
+  const [first, ...others] = at.panels
+  const shared = others.reduce((parts, { gaps }) => parts.flatMap((part) => gaps.flatMap((gap) => overlap(part, gap))), first.gaps)
+  const isCovered = (gap) => shared.some(({ after, before }) => after <= gap.after && before >= gap.before)
+  const strips = at.panels.flatMap(({ gaps, tone }, index) => gaps.filter((gap) => !isCovered(gap)).map((gap) =>
+    band({ ...at, top: at.bottom - STRIP_HEIGHT * (index + 1), bottom: at.bottom - STRIP_HEIGHT * index }, gap, tone)))
+  return [...shared.map((gap) => band(at, gap)), ...strips]
+}
+
+const overlap = (part, gap) => {
+  const [after, before] = [Math.max(part.after, gap.after), Math.min(part.before, gap.before)]
+  return after < before ? [{ ...part, after, before }] : []
+}
 
 const band = ({ x, from, until, top, bottom }, gap, tone) => {
   const [left, right] = [x(Math.max(gap.after, from)), x(Math.min(gap.before, until))]

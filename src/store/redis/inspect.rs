@@ -62,7 +62,7 @@ impl Inspector<'_> {
         let saves = self.commands.query::<Vec<String>>(cmd("CONFIG").arg("GET").arg("save")).await.ok();
         let snapshots = saves.and_then(|answer| answer.get(1).map(|points| !points.is_empty()));
         let appends = fact("aof_enabled").map(|enabled| enabled == "1");
-        let is_persistent = if appends == Some(true) { Some(true) } else { snapshots.or(appends.filter(|on| *on)) };
+        let is_persistent = if appends == Some(true) { Some(true) } else { snapshots };
         let token = self.commands.query::<Option<String>>(cmd("GET").arg(&self.keys.lease)).await.ok().flatten();
         Ok(Inspection {
             version: fact("redis_version").unwrap_or_else(|| "unknown".to_owned()),
