@@ -3,7 +3,7 @@
 //!
 //! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. The subscriber gets no entry
 //! twice or out of order, unless the feed itself goes back to an older id (`Cursor::synced`). If the subscription is
-//! for every entry, none is missing without a gap.
+//! for every entry, the subscriber gets a gap where entries are missing.
 
 use super::received::{Position, Received};
 use super::update::{GapCause, GapUpdate, Update};
@@ -19,7 +19,7 @@ const MAX_REPORTED: usize = 16;
 #[derive(Debug)]
 pub(super) struct Cursor {
     start: Start,
-    /// The newest id that was returned or skipped, or that the caller or `synced` gave.
+    /// The id to continue after: the id of the last entry, or an id that the caller or `synced` gave.
     last: Option<TickId>,
     /// True after an entry has come from the feed. Before that, `last` is the id that the caller or `synced` gave.
     moved: bool,
@@ -34,7 +34,8 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Creates a cursor at `start`. If it is `chained`, it compares the `prev` of every entry with the id before it.
+    /// Creates a cursor at `start`. A `chained` cursor compares the `prev` of each entry with the id of the previous
+    /// entry.
     pub(super) fn new(start: Start, chained: bool) -> Cursor {
         let last = match start {
             Start::After(id) => Some(id),
@@ -43,7 +44,7 @@ impl Cursor {
         Cursor { start, last, moved: false, chained, reported: Vec::new(), opaque: false, duplicates: 0 }
     }
 
-    /// Returns the start of the next connection, so that nothing is missing.
+    /// Returns the place where the next connection must start so that no entry is missing.
     pub(super) fn start(&self) -> Start {
         self.last.map_or(self.start, Start::After)
     }
@@ -73,12 +74,13 @@ impl Cursor {
         self.last.is_some_and(|last| id <= last)
     }
 
-    /// Returns true if no entry is missing between the last one and this one, or if a reported gap is the reason.
+    /// Returns true if no entry is missing between the last one and this one, or if a reported gap explains what is
+    /// missing.
     pub(super) fn continues(&self, id: TickId, prev: TickId) -> bool {
         self.last.is_none_or(|last| prev <= last) || self.is_explained(id)
     }
 
-    /// Processes a message and appends its updates to `out`. Returns true if the cursor has moved.
+    /// Processes a message and appends its updates to `out`. Returns true if the cursor has moved forward to an entry.
     pub(super) fn receive(&mut self, message: Received, out: &mut VecDeque<Update>) -> bool {
         match message {
             Received::Tick(tick) => self.entry(tick.id, tick.prev, Update::Tick(tick), out),
@@ -128,7 +130,7 @@ impl Cursor {
     }
 
     /// Returns true if a reported gap explains why entries before `id` are missing. Two reasons do not explain that,
-    /// because they are about ticks that the feed never had: there was no price, or it could not be written.
+    /// because they are about ticks that the feed never had: there was no price, or the tick could not be written.
     fn is_explained(&self, id: TickId) -> bool {
         let never_written = |reason: &GapCause| matches!(reason, GapCause::SourceOutage | GapCause::HeldTooLong);
         self.reported.iter().any(|gap| gap.before == id && !never_written(&gap.reason))

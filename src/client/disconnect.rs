@@ -40,15 +40,15 @@ impl Disconnect {
     /// only describe the library.
     pub(super) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Disconnect {
         let root = root_cause(error);
-        // A server that is stopping also closes connections like this, so it does not mean that there is no feed.
+        // A feed that is stopping also closes connections without an answer, so this error is not final.
         if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return Disconnect::retry("the connection was closed without an answer");
         }
         Disconnect::retry(description(root))
     }
 
-    /// Adds to the explanation the address of the server, the proxy on the way to it, if there is one, and advice about
-    /// TLS. A final error gets at most the advice.
+    /// Adds the address of the server and advice about TLS to the explanation. If there is a proxy on the way to the
+    /// server, adds the proxy, too. A final error gets at most the advice.
     pub(super) fn at(self, address: &Address, proxy: Option<&str>) -> Disconnect {
         match self {
             Disconnect::Retry { why, retry_after } => {
@@ -113,7 +113,7 @@ fn description(root: &(dyn std::error::Error + 'static)) -> String {
 /// server's certificate. `why` describes the failure.
 fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
     if is_encrypted && why == NOT_TLS {
-        "; the server may not use TLS: try http://"
+        "; perhaps the server does not use TLS: try http://"
     } else if is_encrypted && why.contains("UnknownIssuer") {
         "; if the server's certificate is from an authority of your own, give the authority's certificate (--ca, Builder::authority)"
     } else if !is_encrypted && why == NOT_HTTP {
@@ -172,7 +172,7 @@ mod tests {
         let unknown = why(https, "invalid peer certificate: UnknownIssuer");
         assert!(unknown.starts_with("https://feed.example: ") && unknown.contains("--ca"), "{unknown}");
         let plain = why(https, NOT_TLS);
-        assert!(plain.ends_with("; the server may not use TLS: try http://"), "{plain}");
+        assert!(plain.ends_with("; perhaps the server does not use TLS: try http://"), "{plain}");
     }
 
     #[test]

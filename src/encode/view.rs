@@ -84,8 +84,8 @@ impl View {
         }
     }
 
-    /// Returns the message `hello`, if the view shows it. It has the description of the replica, and the state of the
-    /// feed with its reason, if it is known.
+    /// Returns the message `hello`, if the view shows it. The message describes the replica. If `health` is given, the
+    /// message also has the state of the feed and the reason.
     pub fn hello(self, replica: &ReplicaInfo, health: Option<(FeedState, &str)>) -> Option<Bytes> {
         match self.framing.encoding() {
             Encoding::Json(framing) => {
@@ -107,9 +107,9 @@ impl View {
         if self.framing == Framing::Row { csv::header(self.format) } else { "" }
     }
 
-    /// Returns true if the view shows statuses and gaps, and, except in tables, `synced` and `hello`. Event streams
-    /// show them in every format, as named events, which a handler of unnamed events does not get. The tables of short
-    /// formats have no columns for them.
+    /// Returns true if the view shows statuses and gaps. Such a view also shows `synced` and `hello`, unless it is a
+    /// table. Event streams show all these messages in every format, as named events. A handler of unnamed events does
+    /// not get named ones. The tables of short formats have no columns for statuses and gaps.
     pub fn shows_health(self) -> bool {
         match self.framing {
             Framing::Line | Framing::WebSocket => self.format.is_full() || self.notices,

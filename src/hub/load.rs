@@ -22,7 +22,7 @@ impl Hub {
     /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, or [`AUDIT_ENTRIES`] with their audits,
     /// sends them to `to` and calls `done`. Retries while the store is unavailable, until the receiver is dropped.
     ///
-    /// The read runs in a task of its own. It holds one of a few permits, so it must not wait for its client.
+    /// The read holds one of a few permits, so a slow client must not delay it. Therefore it runs in a task of its own.
     pub fn load(
         self: &Arc<Hub>,
         tasks: &Tasks,

@@ -38,8 +38,9 @@ impl Options {
     }
 
     /// Returns the time for which a new leader waits for claims. In this time, each replica with something that the
-    /// store has lost claims the lease. `idle` is the age of the newest entry. If the entry is older than the death of
-    /// the last leader explains, the store was probably unavailable, and replicas still have to connect.
+    /// store lacks claims the lease. `idle` is the age of the newest entry. After the death of a leader, this age is at
+    /// most the sum of a lease, an interval and the time to reconnect. If it is greater, the store was probably
+    /// unavailable. Then the period is longer, because other replicas may still have to connect to the store.
     pub(super) fn claim_period(&self, idle: Duration) -> Duration {
         let attempts = self.mean_retry_pause() * 2;
         let is_explained = idle <= self.lease_ttl + self.interval + RECONNECTION;

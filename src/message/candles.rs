@@ -17,7 +17,7 @@ pub struct CandlesPage<'a> {
     #[cfg_attr(feature = "server", schema(inline))]
     pub interval: Interval,
     /// The candles. An interval without a price in any chosen currency has none. An interval in which entries may be
-    /// missing has none either: `gaps` lists it.
+    /// missing has none either: `gaps` lists what is missing.
     pub candles: Vec<CandleMessage<'a>>,
     /// The ranges in which prices are missing. A chart should not draw a line across them.
     pub gaps: Vec<PageGap>,

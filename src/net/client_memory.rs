@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::warn;
 
-/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, because that would cost time
-/// for each client and tick.
+/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, because counting them would
+/// cost time for each client and tick.
 pub(crate) const MIN_BYTES: usize = 4096;
 
 /// Memory that clients occupy.
@@ -139,7 +139,7 @@ impl Account {
         }
     }
 
-    /// Returns whether the client has to be disconnected.
+    /// Returns true if the account was reset, so that its response or stream must end.
     pub(crate) fn is_reset(&self) -> bool {
         self.shared.is_reset.load(Ordering::Relaxed)
     }

@@ -34,8 +34,8 @@ pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }
 
-/// Returns the end of the event that the first `sent` bytes contain only in part, or `sent` if they are whole events.
-/// `events` must be whole events.
+/// Returns `sent` if the first `sent` bytes are whole events. Otherwise they end inside an event, and this function
+/// returns the offset at which that event ends. `events` must be whole events.
 pub(crate) fn message_end(events: &[u8], sent: usize) -> usize {
     let ended = |at: usize| events[..at].ends_with(b"\n\n");
     (sent..events.len()).find(|at| *at == 0 || ended(*at)).unwrap_or(events.len())

@@ -58,7 +58,7 @@ async fn sdk_names_the_right_scheme() {
     let (secured, plain) = (secured(&exchange, &authority, &[]).await, embedded(&exchange, &[]).await);
     for transport in TRANSPORTS {
         for (url, advice) in [
-            (format!("https://localhost:{}", plain.port()), "; the server may not use TLS: try http://"),
+            (format!("https://localhost:{}", plain.port()), "; perhaps the server does not use TLS: try http://"),
             (format!("http://localhost:{}", secured.port()), " https://"),
         ] {
             let client = Client::builder(&url).transport(transport).build().unwrap();

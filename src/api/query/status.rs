@@ -6,7 +6,7 @@ use crate::text::parse_duration;
 use crate::tick::Currencies;
 use std::time::Duration;
 
-/// Reads `max_age`, if the query has it: the response is 503 if the newest tick is older.
+/// Reads `max_age`, if the query has it. If the newest tick is older than `max_age`, the response is 503.
 ///
 /// # Errors
 /// 400 that lists the mistakes, at most eight of them.

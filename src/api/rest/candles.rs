@@ -23,8 +23,8 @@ use std::sync::Arc;
 /// Candles
 ///
 /// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in any chosen
-/// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists it. The
-/// newest candle may still change.
+/// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists what is
+/// missing. The newest candle may still change.
 #[utoipa::path(
     get, path = "/v1/candles", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -108,7 +108,7 @@ fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
     format!("{before}{}{after}\n", candles.join(","))
 }
 
-/// Returns a candle as JSON, which is usually encoded once for all clients.
+/// Returns a candle as JSON. Usually, all clients that chose the same currencies share one encoded text.
 fn candle_json(candle: &Candle, chosen: Currencies) -> Cow<'_, str> {
     let encode = |candle: &Candle| serde_json::to_string(&CandleMessage::new(candle, chosen));
     candle.encoded(chosen, |candle| encode(candle).expect("messages have string keys"))

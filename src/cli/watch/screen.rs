@@ -26,7 +26,8 @@ use std::collections::{BTreeMap, VecDeque};
 const CURVE_WIDTH: usize = 200;
 /// The width and the height of a terminal that does not report its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The minimum number of lines besides those of the curves. A terminal with fewer lines shows no curves.
+/// The number of lines that a terminal must have in addition to one line for each curve. A terminal with fewer lines
+/// shows no curves.
 const CURVE_HEIGHT: usize = 8;
 
 /// A table on a terminal.
@@ -37,8 +38,9 @@ pub(super) struct Screen {
     chosen: Currencies,
     status: StatusLine,
     notices: Notices,
-    /// The last price in each currency, and the prices of its curve.
+    /// The last price in each currency.
     before: BTreeMap<Currency, Price>,
+    /// The prices of each currency's curve, oldest first.
     curves: BTreeMap<Currency, VecDeque<Price>>,
     /// The day of the last row.
     day: Date,

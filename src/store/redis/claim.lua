@@ -7,7 +7,8 @@
 local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
 local known = known_time(KEYS[2], seen, redis.call('HMGET', KEYS[4], 'id')[1])
 local claimant, best = claim_of(KEYS[1])
--- A replica without records must not come first if its settings differ from those of the replicas that may lead.
+-- A claim lets a replica lead even if its settings differ from the stored ones (acquire.lua). A replica without records
+-- may not claim with such settings.
 local settings = settings_of(KEYS[3])
 local is_other = ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5])
 if records == 0 and (is_other or seen <= newest_of(KEYS[2], known)) then return claimant or '' end

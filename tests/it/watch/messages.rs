@@ -28,7 +28,7 @@ async fn failed_connection_is_explained() {
     for (address, expected) in [
         (
             format!("https://{http}"),
-            format!("https://{http}: the answer is not TLS; the server may not use TLS: try http://"),
+            format!("https://{http}: the answer is not TLS; perhaps the server does not use TLS: try http://"),
         ),
         (unused.clone(), format!("http://{unused}: connection refused: no server listens on this port")),
         ("feed.invalid".to_owned(), "http://feed.invalid: the name of the host cannot be resolved: ".to_owned()),
