@@ -64,7 +64,7 @@ impl Line {
         self.address
     }
 
-    /// Starts again with the shortest pauses, because the line works.
+    /// Resets the backoff to the shortest pause. Must be called only after the line has delivered an entry.
     pub(super) fn works(&mut self) {
         self.backoff.reset();
     }
@@ -90,7 +90,7 @@ impl Line {
         self.phase = Phase::Wait(Box::pin(sleep(pause)));
     }
 
-    /// Returns the next event. A connection that is opened begins at `start`.
+    /// Returns the next event. If this call connects, the server begins to send at `start`.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, start: Start) -> Poll<LineEvent> {
         loop {
             match &mut self.phase {
@@ -112,8 +112,8 @@ impl Line {
                     let event = match events.as_mut().poll_next(context) {
                         Poll::Ready(Some(event)) => event,
                         Poll::Ready(None) => Err(Disconnect::retry("the server ended the stream")),
-                        // The timeout is checked only if there is nothing to read, because the caller may not have
-                        // polled for a long time.
+                        // If the caller has not polled for a long time, the timer has ended although data has
+                        // arrived. So the timer is checked only if there is nothing to read.
                         Poll::Pending => {
                             let Some(silence) = silence else { return Poll::Pending };
                             ready!(silence.as_mut().poll(context));

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!((tick.method, tick.confidence[&Currency::Usd].to_string().as_str()), (1, "0.00"));
         assert_eq!(tick.spread, [(Currency::Usd, rust_decimal::Decimal::new(50, 2))].into());
         let bare = r#"{"type":"tick","id":1,"prev":0,"prices":{}}"#;
-        assert!(matches!(Received::read(bare), Ok(Received::Tick(_))), "what repeats the id may be missing");
+        assert!(matches!(Received::read(bare), Ok(Received::Tick(_))), "a tick needs only `id`, `prev` and `prices`");
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub enum Currency {
 }
 
 impl Currency {
-    /// All currencies, in the order in which a tick's updates are sent.
+    /// All currencies. In the formats `timedate` and `timestamp`, a tick is sent as one update for each currency, in
+    /// this order.
     pub const ALL: [Currency; 7] =
         [Currency::Usd, Currency::Eur, Currency::Gbp, Currency::Jpy, Currency::Chf, Currency::Cad, Currency::Aud];
 

@@ -86,7 +86,7 @@ impl Connection {
         }
     }
 
-    /// Registers the socket. The poll then reports under `token` when it can be read, or can be written to again.
+    /// Registers the socket. The shard then gets an event with `token` when the socket becomes readable or writable.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.channel.register(registry, token)
     }
@@ -350,7 +350,8 @@ impl Connection {
         match self.heartbeat {
             Heartbeat::AnswerBy(by) if by <= now => return Err(CloseCause::Local(CloseReason::NoPong)),
             Heartbeat::SendAt(at) if at <= now => {
-                // While data is being sent, no heartbeat is needed, and this data would delay the pong.
+                // While data is being sent, no heartbeat is needed. It would wait behind the data, so its answer would
+                // be late.
                 let is_idle = self.queue.is_empty();
                 if is_idle {
                     self.queue.push(self.protocol.heartbeat());

@@ -5,7 +5,8 @@ local now = clock()
 local _, failure = add_or_replace(KEYS[2], now + ARGV[2], ARGV[1])
 if failure then return failure end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
--- The clock was ahead when these were written. It may go back by some milliseconds at any time.
+-- Removes replicas that expire too far in the future: they were added while the clock of Redis was ahead. The bound is
+-- twice the time to live, because the clock may go back by some milliseconds at any time.
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now + 2 * ARGV[2]), '+inf')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local settings = settings_of(KEYS[3])

@@ -1,4 +1,5 @@
-//! Writes: the rights that they need, their results, and the replicas of Redis that must have them.
+//! Writes. This file checks the rights that a leader needs, appends records, reads the results of scripts, and waits
+//! until enough replicas of Redis have an entry.
 
 use super::Redis;
 use super::connection::{RedisRequest, RequestError, public_reason};
@@ -205,9 +206,10 @@ impl Redis {
 /// The form of a call of the script that appends. The first call has the default form, which is nearly always enough.
 #[derive(Clone, Copy, Default)]
 struct AppendForm {
-    /// True if the call has the keys that may not exist.
+    /// True if the call also has the keys that often do not exist. While a slot moves, a script runs only if all of its
+    /// keys exist.
     has_all_keys: bool,
-    /// True if the audit is not written, because a slot moves and its set is not on the same node.
+    /// True if the call has no audit, because the slot moves and its node lacks the set of the audits.
     leaves_audit_out: bool,
     /// True if the number of the newest record is ignored, because another program has changed it.
     ignores_number: bool,
