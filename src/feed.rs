@@ -218,7 +218,8 @@ impl Outage {
 
 impl Continuity {
     /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`. No entry has
-    /// an id from before Bitcoin began, so the first entry of a feed continues each such id.
+    /// an id from before Bitcoin began. So a reader with such a `last` has no entry yet, and the first entry of a feed
+    /// is its next one.
     pub fn of(id: TickId, prev: TickId, last: TickId) -> Continuity {
         if id <= last {
             Continuity::Known

@@ -51,7 +51,8 @@ fn audit(audit: &Audit, chosen: Currencies) -> pb::Audit {
     pb::Audit { parameters: serde_json::to_string(&audit.parameters).unwrap_or_default(), inputs: inputs.collect() }
 }
 
-/// Writes the messages of `entry` in order: the gaps that end with it, the event itself, or both.
+/// Writes the messages of `entry`. If `outages` is true, the gaps that end with the entry come first. If `event` is
+/// true, the event follows.
 pub(super) fn entry(chosen: Currencies, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
     if outages {
         entry.outages(chosen).for_each(|gap| write(self::gap(&gap), to));

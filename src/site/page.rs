@@ -32,7 +32,7 @@ const PAGES: [(&str, &str); 2] = [("/", include_str!("assets/index.html")), (EMB
 /// Path, media type and content of each text that is neither a page nor a module.
 const FILES: [(&str, &str, &str); 5] = [
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
-    // Browsers ask for it if a page names no icon, for example for an answer in JSON.
+    // Browsers request this path for a document that names no icon, such as an answer in JSON.
     ("/favicon.ico", SVG, include_str!("assets/icon.svg")),
     ("/page/page.css", CSS, concat!(include_str!("theme.css"), include_str!("assets/page.css"))),
     ("/page/embed.css", CSS, concat!(include_str!("theme.css"), include_str!("assets/embed.css"))),

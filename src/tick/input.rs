@@ -51,7 +51,7 @@ pub struct Audit {
     /// The numbers of the method that applied to this tick.
     #[serde(default)]
     pub parameters: MethodParameters,
-    /// The answers of the sources, in the order of the configuration.
+    /// The inputs, grouped by currency. Within a currency, they are in the order in which the sources are configured.
     #[serde(deserialize_with = "known_inputs")]
     pub inputs: Vec<Input>,
 }

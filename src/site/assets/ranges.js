@@ -1,4 +1,5 @@
-// The ranges that a visitor can choose, and the data from which a part of them is drawn.
+// The ranges that a visitor can choose. A visitor can also zoom into a part of a range. This file selects the data from
+// which a part is drawn.
 
 const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
@@ -17,7 +18,7 @@ export const RANGES = {
   '30d': { ms: 30 * DAY, words: '30 days', intervals: ['1h'] },
 }
 
-/** If a window has more candles than this, longer ones are asked for. */
+/** If a part would need more candles than this, the page requests longer ones. */
 const MANY = 400
 /** Least width of a candle in pixels. Narrower ones are joined. */
 const MIN_WIDTH = 5

@@ -51,7 +51,7 @@ fn body(channel: &Value, path: &str, operation: &Value) -> Markup {
     }
 }
 
-/// Renders a form that sends a request to this server. The script shows it.
+/// Renders a form that sends a request to this server. The form is hidden until the page's script (`docs.js`) shows it.
 fn try_it(path: &str, operation: &Value) -> Markup {
     let commands = text(&operation["x-codeSamples"][0]["source"]);
     let query = commands.lines().next().and_then(|line| line.split('\'').nth(1)?.split_once('?'));

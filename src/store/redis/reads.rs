@@ -24,7 +24,7 @@ const STEP: usize = 10;
 /// The maximum number of entries in one read after an announcement.
 const ANNOUNCED: usize = 100;
 
-/// A member of the set, which may be no text, and its score.
+/// The bytes of a member, which need not be valid text, and the score of the member.
 pub(super) type Member = (Vec<u8>, f64);
 
 /// The connections on which a search reads.
@@ -246,8 +246,8 @@ pub(super) fn place((text, score): &Member) -> Option<TickId> {
     is_score_of(place.id, *score).then_some(place.id)
 }
 
-/// Decodes a member. Returns `None` if it is garbage or an entry of a newer version. If it cannot be decoded, logs that
-/// at most once a minute.
+/// Decodes a member. Returns `None` if it is garbage, or an entry that only a newer version can decode. If it cannot be
+/// decoded, logs that at most once a minute.
 fn decode_member((text, score): &Member) -> Option<Entry> {
     decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }

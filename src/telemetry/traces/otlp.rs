@@ -1,6 +1,6 @@
 //! The exporter: spans go into a bounded queue, and a thread sends them to a collector over OTLP.
 //!
-//! If the collector is unavailable or slow, spans are dropped. Nothing else waits for it.
+//! If the collector is unavailable or slow, spans are dropped, so the leader and the hub never wait for it.
 
 use super::ids::{self, Ids};
 use super::step::{ON, Options, TraceStep};
