@@ -36,7 +36,8 @@ pub struct Options {
     pub retention: Duration,
 }
 
-/// The minimum number of entries that a search for ticks reads from the store after its first attempt.
+/// The minimum number of entries that a search for ticks reads from the store in its second attempt. The first attempt
+/// reads only as many entries as ticks are wanted.
 const SEARCH_ENTRIES: usize = 1000;
 /// The maximum number of entries that a search for ticks reads, because all of them are in memory at once. Three days
 /// at the default interval.
@@ -141,8 +142,7 @@ impl Hub {
                 None if newest.len() < limit => return Ok(TickId::ZERO),
                 None if limit == MAX_SEARCHED => return Ok(newest.first().map_or(TickId::ZERO, |entry| entry.prev)),
                 // Some entries were statuses, or ticks without a price in these currencies. The limit doubles, so that
-                // a search for a currency without recent prices reads the history a few times, and not once for each
-                // page.
+                // a search for a currency without recent prices needs only a few reads of the store.
                 None => limit = (2 * limit).clamp(SEARCH_ENTRIES, MAX_SEARCHED),
             }
         }
@@ -224,8 +224,8 @@ impl Hub {
         self.history.permit().await?.store().nth_newest(after, until, n).await
     }
 
-    /// Returns the oldest id that the store has, or zero if it has none. The window may begin later even if it is
-    /// complete, because this replica may have a shorter retention than the leader.
+    /// Returns the oldest id that the store has, or zero if it has none. It always reads the store. If this replica has
+    /// a shorter retention than the leader, the window lacks the oldest entries of the store.
     ///
     /// # Errors
     /// If the store is unavailable.
@@ -260,7 +260,8 @@ impl Hub {
         self.history.permit().await?.store().keep_hours(detail, hours, expired).await
     }
 
-    /// Returns the id of the last entry up to `until` if the window has an unbroken chain from the entry `after` to it.
+    /// Returns the id of the last entry up to `until`. Returns `None` if the window has no unbroken chain from the
+    /// entry `after` to that entry.
     pub fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
         self.window().chained(after, until)
     }

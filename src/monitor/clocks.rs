@@ -27,9 +27,9 @@ impl Arrival {
         }
     }
 
-    /// Returns the current time. Each clock may be wrong, so it is the median of this machine's clock, the store's
-    /// clock and the id of the newest tick plus the time since that tick arrived. If the store has no clock of its own,
-    /// the time by the newest tick counts. Until a second tick has arrived, this machine's clock counts.
+    /// Returns the current time. Each clock may be wrong, so it is the median of three times: this machine's clock, the
+    /// store's clock, and the sum of the newest tick's id and the time since that tick arrived. If the store has no
+    /// clock of its own, this sum counts. Until a second tick has arrived, this machine's clock counts.
     pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
         let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
         match (store, tick) {

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// The pause after 429 (RFC 6585) and 418 (a ban, as Binance sends it) if the answer has no `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
-/// The pause after 451 (RFC 7725) if the answer has no `Retry-After`. The region of this machine rarely changes.
+/// The pause after 451 (RFC 7725) if the answer has no `Retry-After`. With 451 a source rejects the region of this
+/// machine, and that region rarely changes.
 const REGION_PAUSE: Duration = Duration::from_secs(600);
 
 /// Returns the pause that a source asks for: its `Retry-After` (RFC 9110 §10.2.3), or the default of the status. A date

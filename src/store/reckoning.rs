@@ -1,8 +1,8 @@
 //! The time of a record as its leader counts it.
 //!
-//! The clock of a store may be wrong by days, even if only for a second. Ids are times of this clock, and the history
-//! is trimmed by ids, so such a clock could delete the history. Therefore a leader counts the time on its monotonic
-//! clock and sends it with each record. The store uses this time if its own clock differs too much.
+//! The clock of a store may be wrong by days. Ids are times of this clock, and the history is trimmed by ids, so a
+//! single second with a wrong clock could delete the history. Therefore a leader counts the time on its monotonic clock
+//! and sends it with each record. The store uses this time if its own clock differs too much.
 
 use crate::tick::TickId;
 use std::time::{Duration, Instant};

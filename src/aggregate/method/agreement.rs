@@ -4,9 +4,10 @@
 //! one is left out first, because a wrong value also moves the median that the right ones are compared with.
 //!
 //! If the number of others is even, every value between the two middle ones is a median, and the median that is nearest
-//! to the compared value counts. Therefore no right value is ever left out, whatever the wrong sources say, if the
-//! right values are more than half of all, differ by at most the share and are of sources that were not outliers
-//! before: for each right value, one of the medians is another right value, or is between two right values.
+//! to the compared value counts. This protects the right values, whatever the wrong sources say. No right value is left
+//! out if three conditions hold: the right values are more than half of all values, they differ from each other by at
+//! most the allowed share, and none of their sources was an outlier before. The reason is that for each right value,
+//! one of the medians is another right value, or is between two right values.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -14,14 +15,15 @@ use rust_decimal::Decimal;
 /// The values that agree.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Agreement {
-    /// The places of the values that are left, in order.
+    /// The places of the values that agree, in ascending order.
     pub(super) kept: Vec<usize>,
     /// Their median.
     pub(super) median: Decimal,
 }
 
 /// Returns the values that agree, if they are more than half of all. `marked` tells which values are of sources that
-/// were outliers before. A marked value counts only within half of `share` of the median of the others that agree.
+/// were outliers before. A marked value counts only if it differs from the median of the unmarked values that agree by
+/// at most half of `share`.
 pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> Option<Agreement> {
     let half = share / Decimal::TWO;
     let unmarked = (0..values.len()).filter(|place| !marked[*place]).collect();

@@ -22,8 +22,8 @@ pub(crate) struct SupportedCurrencies {
 /// Names of the parameters `currency` and `since`.
 const CURRENCY: [&str; 2] = ["currency", "currencies"];
 pub(crate) const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
-/// Names under which replacements for a browser's `EventSource` repeat the last id, because they cannot set the header
-/// `Last-Event-ID`.
+/// Names of the parameter in which polyfills of a browser's `EventSource` send the last id. Polyfills use it if they
+/// cannot set the header `Last-Event-ID`.
 const LAST_EVENT_ID: [&str; 4] = ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID"];
 /// Name of a parameter with a random value, which some libraries add so that no cache answers.
 const CACHE_BUSTER: &str = "_";

@@ -1,7 +1,8 @@
 //! `GET /v1/sources`: the sources and their states.
 //!
 //! Every replica answers from the inputs of the newest ticks, which the leader has stored. So the answer describes the
-//! polls of the leader, whichever replica gives it, and its age shows if no replica leads.
+//! polls of the leader, whichever replica gives it. It contains the age of the newest tick, which grows while no
+//! replica leads.
 
 use crate::aggregate::{FROZEN, OUTLIER, PAUSED, was_compared};
 use crate::api::caching::CacheableResponse;

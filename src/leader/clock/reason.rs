@@ -23,7 +23,7 @@ pub(super) fn contradiction(store: TickId, other: TickId, others: &str) -> Strin
     format!("{STORE_IS_WRONG}{} {direction} {others}", words_of(store.differs(other)))
 }
 
-/// Says that the feed is ahead of the true time, and what follows.
+/// Says that the feed is ahead of the true time. `next` says what the feed does about it.
 pub(super) fn feed_is_ahead(by: Duration, next: &str) -> String {
     format!("{FEED_IS_AHEAD}{} ahead of the time, {next}", words_of(by))
 }

@@ -24,7 +24,7 @@ pub(super) struct Pending {
     record: Option<(u64, Entry)>,
     /// The newest id that was assigned. The entry may not be published yet.
     assigned: TickId,
-    /// The newest id that was published. Readers do not see later entries that are only in memory.
+    /// The newest id that was published. Readers see a later entry only if it is already in the file.
     published: TickId,
     /// Entries that are not in the file yet, in the order of their ids.
     unsaved: VecDeque<Entry>,
@@ -55,8 +55,8 @@ pub(super) struct Pending {
 impl Pending {
     /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The file's oldest id
     /// becomes the floor. The floor is not computed from the newest id, because that id may come from a wrong clock,
-    /// and then the whole history would expire. If the retention was `shortened`, at most that much of the history
-    /// expires.
+    /// and then the whole history would expire. `shortened` is the time by which the retention is shorter than it was
+    /// before. At most this much of the history expires.
     pub(super) fn opened(&mut self, oldest: TickId, head: TickId, retention: Duration, shortened: Duration) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
@@ -117,7 +117,7 @@ impl Pending {
         self.unpublished.drain(..count).collect()
     }
 
-    /// Keeps entries from `oldest` on, which will be restored to the file.
+    /// Lowers the floor to `oldest`, because entries from this one on will be restored to the file.
     pub(super) fn keep_from(&mut self, oldest: TickId) {
         self.floor = if self.floor == TickId::ZERO { oldest } else { self.floor.min(oldest) };
     }
@@ -139,7 +139,7 @@ impl Pending {
         self.assigned
     }
 
-    /// Returns the newest id that readers see.
+    /// Returns the newest id that was published.
     pub(super) fn head(&self) -> TickId {
         self.published
     }
