@@ -23,8 +23,8 @@ use tracing::{debug, info, warn};
 
 /// The time between two comparisons of the store's head with ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The first and the last value of a time that doubles with each attempt. The pause is random, from a half of this time
-/// to three halves of it.
+/// The shortest and the longest mean pause between two attempts. The mean doubles with each failed attempt. A pause is
+/// random: from 0.5 to 1.5 times the mean.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
@@ -67,7 +67,7 @@ impl Hub {
                 let started = Instant::now();
                 let Err(error) = self.follow(&mut unconfirmed).await;
                 if started.elapsed() > RETRY.1 * 2 {
-                    // The hub could follow the store for a while, so this is a new fault.
+                    // The hub has followed the store for a while, so this is a new fault.
                     pause = RETRY.0;
                     fault.clear();
                 }

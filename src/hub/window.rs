@@ -51,7 +51,7 @@ pub struct Examined<'a> {
     pub entry: &'a Arc<Entry>,
     /// If entries before this one were skipped, the last id before those.
     pub skipped_after: Option<TickId>,
-    /// A function that returns the bytes of the entry in the view. An entry that the reader does not want is not
+    /// The bytes of the entry in the view. This is a function, so that an entry that the reader does not want is not
     /// encoded.
     pub bytes: &'a dyn Fn() -> Bytes,
 }
@@ -115,7 +115,7 @@ impl Window {
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
         }
-        // If the jump comes from a wrong clock, the store may keep entries that the window drops here.
+        // If the jump comes from a wrong clock, the store may keep entries that the window has just dropped.
         if is_jump && self.entries.len() + 1 < len {
             self.complete = false;
         }
@@ -203,8 +203,8 @@ impl Window {
         Read::Batch { first: self.entries[begin].clone(), items, last: self.entries[end - 1].id, count }
     }
 
-    /// Passes the entries after `cursor` to `examine`, which returns the condition for later entries that can be
-    /// skipped. The last entry that can be skipped is examined nevertheless. The returned batch has no items, and its
+    /// Passes the entries after `cursor` to `examine`. If `examine` returns a condition, the entries that follow and
+    /// meet it are skipped. Only the last of them is passed to `examine`. The returned batch has no items, and its
     /// count is zero.
     pub(super) fn examine(
         &self,
@@ -234,9 +234,9 @@ impl Window {
         Read::Batch { first: self.entries[begin].clone(), items: Vec::new(), last: self.entries[last].id, count: 0 }
     }
 
-    /// Returns the range of indices of the consecutive entries after `cursor`, up to a break in the chain. The next
-    /// read starts after the break, and there the reader detects it, because the first entry does not continue the
-    /// cursor. If the window does not have them, the error is the result of the read.
+    /// Returns the range of indices of the consecutive entries after `cursor`, up to the next break in the chain. The
+    /// next read starts with the first entry after the break. That entry does not continue the cursor, so the reader
+    /// detects the break. If the window cannot give such a range, the error is what the read returns instead.
     fn consecutive_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
         if let Some(before) = self.first_if_incomplete(cursor) {
             return Err(Read::Older { before: before.clone() });

@@ -66,8 +66,8 @@ pub(super) struct UpdateKind {
 }
 
 impl<'de> Deserialize<'de> for PriceUpdate<'_> {
-    /// Reads the text twice. With `untagged`, serde would buffer the fields between two attempts, and convert prices to
-    /// floats.
+    /// Reads the text twice: first the fields that tell the variant, and then the variant. With `untagged`, serde would
+    /// first read all fields into a buffer, and convert prices to floats.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let read = |text| {

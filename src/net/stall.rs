@@ -2,7 +2,7 @@
 //!
 //! hyper polls a body when the client has made room for more data. So if a body has data and is not polled, its client
 //! does not read the response. This is so even if the client's library still answers pings. Bodies produce small
-//! pieces, so a stall is detected early, and the buffers are small until then.
+//! pieces, so hyper stops polling soon after the client stops reading, and buffers little data.
 
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
@@ -110,7 +110,7 @@ pub(crate) struct SupervisedStreams {
 }
 
 impl SupervisedStreams {
-    /// Creates an executor that resets streams after `stall`.
+    /// Creates an executor that resets a stream if its client reads nothing for `stall`.
     pub(crate) fn new(tasks: Tasks, stall: Duration) -> SupervisedStreams {
         SupervisedStreams { tasks, stall }
     }
@@ -147,9 +147,9 @@ pub(crate) struct MonitoredBody<G> {
     fixed_bytes: usize,
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
-    /// True if the last poll returned a piece, so the client may be reading what was already there. If it is false, the
-    /// client had read everything and waited for more, as a client of a live stream does. For such a client, only the
-    /// data is counted.
+    /// True before the first poll, and if the last poll returned a piece. The client may then still be reading older
+    /// data. If it is false, the client has read everything and waits for more, as a client of a live stream does. For
+    /// such a client, only the data is counted.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,

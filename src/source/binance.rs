@@ -62,7 +62,7 @@ mod tests {
             "askQty":"1.00000000"}"#;
         assert_eq!(readings(&DEFINITION, body, Currency::Eur), ["EUR bid 62817.46000000 ask 62817.47000000"]);
         let crossed = br#"{"symbol":"BTCEUR","bidPrice":62818,"askPrice":6.2817e4}"#;
-        assert_eq!(readings(&DEFINITION, crossed, Currency::Eur), ["EUR bid 62818 ask 62817"], "it is judged later");
+        assert_eq!(readings(&DEFINITION, crossed, Currency::Eur), ["EUR bid 62818 ask 62817"], "the method judges it");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::io;
 use tokio::io::{AsyncWriteExt, Stderr, Stdout, stderr, stdout};
 
-/// The size from which a text should be written before more is added.
+/// A text that has reached this size should be written before more is added to it.
 const FULL_BYTES: usize = 64 * 1024;
 
 /// A text that is to be written.

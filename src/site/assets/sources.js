@@ -39,8 +39,8 @@ export class Sources {
     return answers.some((answer) => answer !== undefined)
   }
 
-  /** Renders the table. `prices` has the price of the feed in each shown currency. `isOld` is true if nothing newer can
-   *  be asked for. */
+  /** Renders the table. `prices` has the price of the feed in each shown currency. `isOld` is true from a failure
+   *  of the stream until the stream is live again. The table may be old then. */
   render(prices, isOld) {
     const rows = prices.flatMap(([currency, price]) => {
       const { sources = [], at } = this.#answers.get(currency) ?? {}

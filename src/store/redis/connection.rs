@@ -1,8 +1,8 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
 //! Every request has a deadline. An error discards the connection, because it may never work again: a demoted primary
-//! rejects each write, and a half-open socket answers nothing. Only the errors of a slot that moves keep it:
-//! `TRYAGAIN`, and an `ASK` if the importing node answers the request.
+//! rejects each write, and a half-open socket answers nothing. The connection stays open after two errors of a slot
+//! that moves: after `TRYAGAIN`, and after `ASK` if the importing node answers the request.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
@@ -35,8 +35,8 @@ pub(super) struct RedisConnection {
 struct Open {
     /// The number of the attempt that opened it.
     number: u64,
-    /// The number of moves of the feed to another server before this one was found. After the next move, the connection
-    /// is replaced.
+    /// The generation of the connection. The connection is replaced when [`RedisServer::generation`] has risen, because
+    /// the feed has then moved, or has probably moved, to another server.
     generation: u64,
     /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
@@ -117,9 +117,9 @@ impl RedisConnection {
     }
 
     /// Sends a request. If the answer says that the slot of the feed is moving, sends the request to the importing
-    /// node, too. If the request fails, discards the connection. Redis may have closed an idle connection (`timeout`).
-    /// So if a connection that was open before turns out to be closed, sends the request once more on a new one. The
-    /// server may therefore execute a request twice.
+    /// node, too. If the request fails with another error than `TRYAGAIN`, discards the connection. Redis may have
+    /// closed an idle connection (its setting `timeout`). So if a connection that was open before turns out to be
+    /// closed, sends the request once more on a new one. The server may therefore execute a request twice.
     pub(super) async fn try_send<T: FromRedisValue>(
         &self,
         request: RedisRequest<'_, '_>,
