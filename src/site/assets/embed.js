@@ -7,7 +7,7 @@ import * as clock from './clock.js'
 import { dayOf } from './figures.js'
 import { directionOf, formatChange, formatDuration, formatPrice, formatSince } from './format.js'
 import { address, first } from './history.js'
-import { loadDay } from './loader.js'
+import { Pause, loadDay } from './loader.js'
 import { isOutage } from './panels.js'
 import { DAY } from './ranges.js'
 import { linear } from './scale.js'
@@ -16,6 +16,7 @@ import { write } from './write.js'
 
 const find = (selector) => document.querySelector(selector)
 const series = new Series()
+const pause = new Pause()
 /** State of the connection; the currency, which is known when the feed has answered; and `begin`, the id of the first
  *  entry of the feed, which is looked up if the prices do not cover the whole last day. */
 const link = { isLive: false, wasLive: false, isLoading: false, currency: undefined, interval_ms: 5000,
@@ -48,14 +49,15 @@ function follow(currencies) {
 }
 
 async function load() {
-  if (link.isLoading || !series.wantsDay(clock.now()) || link.currency === undefined) return
+  if (link.isLoading || !pause.isOver || !series.wantsDay(clock.now()) || link.currency === undefined) return
   link.isLoading = true
   try {
     await loadDay(series, [link.currency])
     if (dayOf(series, link.currency, clock.now()).since !== undefined) link.begin ??= (await first(link.currency))?.id
+    pause.reset()
     draw()
   } catch (error) {
-    console.info(`Cannot load the history: ${error.message}`)
+    console.info(`Cannot load the history, retrying in ${pause.begin() / 1000} s: ${error.message}`)
   } finally {
     link.isLoading = false
   }

@@ -3,6 +3,29 @@
 import * as clock from './clock.js'
 import * as history from './history.js'
 
+/** The pause after a failed load. After each further failure it is twice as long, up to a minute. */
+export class Pause {
+  #until = 0
+  #next_ms = 1000
+
+  get isOver() {
+    return performance.now() >= this.#until
+  }
+
+  /** Begins a pause, and returns its length in milliseconds. */
+  begin() {
+    const length_ms = this.#next_ms
+    this.#until = performance.now() + length_ms
+    this.#next_ms = Math.min(length_ms * 2, 60_000)
+    return length_ms
+  }
+
+  /** The next pause is a short one again. */
+  reset() {
+    this.#next_ms = 1000
+  }
+}
+
 export class Loader {
   /** The first entry of the feed, or `null` if it is older than what is kept, or `undefined` if it is not known yet. */
   begin
@@ -13,8 +36,7 @@ export class Loader {
   hasFailed = false
 
   #loading = false
-  #until = 0
-  #pause_ms = 1000
+  #pause = new Pause()
 
   /** Loads what is missing of these:
    *  - the data since the moment `wanted.from`: the candles of `wanted.interval`, or ticks if it is `undefined`. With
@@ -24,7 +46,7 @@ export class Loader {
    *  - the oldest day that is kept.
    *  Returns true if something was missing and the load has succeeded. */
   async load(series, currencies, wanted, wantsBegin) {
-    if (this.#loading || performance.now() < this.#until) return false
+    if (this.#loading || !this.#pause.isOver) return false
     const jobs = [
       ...(isMissing(series, wanted) ? [() => loadPart(series, currencies, wanted), () => loadLasts(series, currencies)] : []),
       ...(series.wantsDay(clock.now()) ? [() => loadDay(series, currencies)] : []),
@@ -35,14 +57,12 @@ export class Loader {
     this.#loading = true
     try {
       for (const job of jobs) await job()
-      this.#pause_ms = 1000
+      this.#pause.reset()
       this.hasFailed = false
       return true
     } catch (error) {
-      console.info(`Cannot load the history, retrying in ${this.#pause_ms / 1000} s: ${error.message}`)
+      console.info(`Cannot load the history, retrying in ${this.#pause.begin() / 1000} s: ${error.message}`)
       this.hasFailed = true
-      this.#until = performance.now() + this.#pause_ms
-      this.#pause_ms = Math.min(this.#pause_ms * 2, 60_000)
       return false
     } finally {
       this.#loading = false
