@@ -68,7 +68,7 @@ impl Interval {
         }
     }
 
-    /// Returns the detail that candles of this length are made from.
+    /// Returns the level of detail of the stored candles from which candles of this length are made.
     pub const fn detail(self) -> Detail {
         match self {
             Interval::Minute | Interval::FiveMinutes | Interval::FifteenMinutes => Detail::Minutes,

@@ -50,9 +50,9 @@ const PUBLIC_URL: Row<PublicUrl> = Row {
     env: "BTCFEED_PUBLIC_URL",
     help: "Address under which clients reach this server",
     details: "Links, /docs, /openapi.json and /asyncapi.json contain it. Set it if a proxy changes the host or the \
-              path, or if a shared cache is in front of the server. Without it, they contain the Host of each request. \
-              If a request comes from BTCFEED_TRUSTED_PROXIES, its X-Forwarded-Host, X-Forwarded-Proto and \
-              X-Forwarded-Prefix take precedence.",
+              path, or if a shared cache is in front of the server. Without this setting, each request names the \
+              address: in Host or, if the request comes from BTCFEED_TRUSTED_PROXIES, in X-Forwarded-Host, \
+              X-Forwarded-Proto and X-Forwarded-Prefix.",
     values: PublicUrl,
     default: DefaultValue::Derived("the address that each request names"),
     example: "https://example.org/btc",
@@ -88,8 +88,9 @@ const WRITE_STALL: Row<Durations> = Row {
 const PING_EVERY: Row<Durations> = Row {
     env: "BTCFEED_PING_EVERY",
     help: "Time between two pings to a client, and the timeout of its pong",
-    details: "The SDKs for Rust and Python reconnect if they receive nothing for 50 s. With a longer time, raise their \
-              timeout as well. The timeout of the SDK for JavaScript does not depend on pings.",
+    details: "The SDKs for Rust and Python reconnect if they receive nothing for 50 s. If this setting is longer than \
+              that, raise the timeout of these SDKs as well. The timeout of the SDK for JavaScript does not depend on \
+              pings.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("20s"),
     example: "30s",
@@ -98,7 +99,8 @@ const PING_EVERY: Row<Durations> = Row {
 const HEARTBEAT: Row<Durations> = Row {
     env: "BTCFEED_HEARTBEAT",
     help: "Time between two comments in an event stream, which keep the connection open",
-    details: "The SDKs reconnect if they receive nothing for 50 s. With a longer time, raise their timeout as well.",
+    details: "The SDKs reconnect if they receive nothing for 50 s. If this setting is longer than that, raise the \
+              timeout of the SDKs as well.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("15s"),
     example: "30s",

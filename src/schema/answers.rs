@@ -19,9 +19,9 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 404,
-    description = "No price was in force at the requested moment in one of the currencies: it is before the oldest \
-                   entry, in the future, after the newest price became stale, or in a gap, which the answer names. With \
-                   `window`, there was also none in the window.",
+    description = "At least one of the currencies had no price in force at the requested moment. The moment is before \
+                   the oldest entry, in the future, after the newest price became stale, or in a gap, which the answer \
+                   names. With `window`, that currency also had no price in the window.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Found", "status": 404,
@@ -30,7 +30,7 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 )]
 pub(crate) struct NoPriceAt(ProblemDetails<'static>);
 
-/// A moment before which there are no prices.
+/// A moment without a price in the hour before it.
 #[derive(IntoResponses)]
 #[response(
     status = 404,

@@ -110,16 +110,16 @@ fn websocket(facts: &StreamFacts) -> String {
 
 fn events(facts: &StreamFacts) -> String {
     format!(
-        "Updates are events without a name. In every format, all other messages are events with a name, which plain \
-         `onmessage` handlers do not receive. When an `EventSource` reconnects, it sends the last `id:` as \
-         `Last-Event-ID`. The stream then continues after this id, which takes precedence over the query. If several \
-         currencies were chosen, only the last update of a tick has the `id:`. The stream begins with `retry:`, whose \
-         time differs between clients.\n\nOver HTTP/1.1, a browser opens at most six connections to a host, so six \
-         event streams in all of its tabs block all other requests. Share one stream between tabs, or use HTTP/2 or \
-         the WebSocket, which is not one of the six.\n\nThe server sends a comment every {}, and `goodbye` before it \
-         ends a stream. If the server cannot serve a client that sends `Accept: text/event-stream`, the response is a \
-         stream that has only `retry:` and `goodbye`, because an `EventSource` never reconnects after a status other \
-         than 200. Other clients get 503 or 429.",
+        "Updates are events without a name. The other messages are sent in every format, as events with a name. Plain \
+         `onmessage` handlers do not receive events with a name. When an `EventSource` reconnects, it sends the last \
+         `id:` as `Last-Event-ID`. The stream then continues after this id, which takes precedence over the query. If \
+         several currencies were chosen, only the last update of a tick has the `id:`. The stream begins with \
+         `retry:`, whose time differs between clients.\n\nOver HTTP/1.1, a browser opens at most six connections to \
+         a host, so six event streams in all of its tabs block all other requests. Share one stream between tabs, or \
+         use HTTP/2 or the WebSocket, which is not one of the six.\n\nThe server sends a comment every {}, and \
+         `goodbye` before it ends a stream. If the server cannot serve a client that sends `Accept: \
+         text/event-stream`, the response is a stream that has only `retry:` and `goodbye`, because an `EventSource` \
+         never reconnects after a status other than 200. Other clients get 503 or 429.",
         seconds(facts.heartbeat)
     )
 }

@@ -11,10 +11,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The maximum number of reasons that are remembered, because a server may send a new one each time.
+/// The maximum number of reasons that are remembered. Without a maximum, a server that sends a new one each time would
+/// fill the memory.
 const MAX_REASONS: usize = 32;
 
-/// Makes notices, and remembers those that it made.
+/// Makes notices. Remembers what it has reported, so that it reports only what is new.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     /// The time since when there is no connection, and the printed reasons why it was lost or could not be opened.

@@ -8,7 +8,7 @@ const RETENTION_MS = HOUR + 5 * 60_000
 /** Age at which statuses and gaps are dropped. */
 const GAPS_MS = 30 * DAY
 const MAX_TICKS = 100_000
-/** Time after its end at which a candle is complete on every replica. */
+/** Time from the end of a candle until the candle is complete on every replica. */
 const SETTLED_MS = 2000
 /** Time for which the candles of the last day are used before they are requested again. Until then, ticks are added at
  *  their end. */
@@ -70,7 +70,8 @@ export class Series {
     this.#day = { candles, at }
   }
 
-  /** True if the candles of the last day are missing, or so old that their beginning is wrong. */
+  /** True if the candles of the last day are missing, or too old. The day moves on, and in old candles its beginning
+   *  may be inside a candle of an hour, whose first price is from much earlier. */
   wantsDay(now) {
     return Math.abs(now - this.#day.at) > DAY_VALID_MS
   }
@@ -105,9 +106,9 @@ export class Series {
     return known !== undefined && known.from <= from + INTERVALS[interval]
   }
 
-  /** True if candles must be requested again. The candle in which the ticks begin was not complete at the first
-   *  request, and the replica that answered may have been behind the stream. So candles are requested again when that
-   *  candle is complete. */
+  /** True if candles must be requested, for the first time or again. At the first request, the candle in which the
+   *  ticks begin was not complete, and the replica that answered may have been behind the stream. So the candles are
+   *  requested again when that candle is complete. */
   wantsCandles(interval, now) {
     const known = this.#candles.get(interval)
     const whole = this.#firstWhole(INTERVALS[interval])
@@ -173,8 +174,8 @@ export class Series {
   }
 }
 
-/** Times without data that the feed did not report: before the first point, if all data is loaded, and longer than
- *  `limit_ms` between two points. */
+/** Times without data that are longer than `limit_ms` and that the feed did not report as gaps. Such a time is between
+ *  two points or, if all data is loaded, before the first point. */
 export const silences = (points, gaps, limit_ms, { from, until }, isLoaded) => {
   const found = []
   const isReported = (after, before) => gaps.some((gap) => gap.after < before && gap.before > after)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// The setting to change for a separate feed, in the words of an error.
+/// The setting that the error of [`kind::refusal`] names: with another value, this process writes a separate feed.
 pub(super) const OTHER_PLACE: &str = "another BTCFEED_DATA";
 /// The name of the file in the data directory.
 const FILE: &str = "feed.redb";
@@ -33,7 +33,8 @@ const BATCH: usize = 1000;
 pub(super) struct SaveProgress {
     /// The newest id that is on the disk.
     pub(super) saved: TickId,
-    /// True if the file cannot be written at the moment, so that nobody should wait for it.
+    /// True while there is a fault: the file cannot be written, or a write takes too long. Appends then do not wait for
+    /// the disk.
     pub(super) failing: bool,
 }
 
@@ -329,7 +330,8 @@ mod tests {
             let saver = saver.clone();
             move || saver.run()
         });
-        // The delayed write has ended, and the thread waits for something to write.
+        // This bookmark is the delayed write. It ends before its delay is reported below. Then the thread has nothing
+        // to write.
         saver.pending().clients.insert("a".to_owned(), TickId::FIRST_DAY);
         saver.wake();
         until("the bookmark", || saver.pending().clients.is_empty());

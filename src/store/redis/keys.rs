@@ -15,14 +15,16 @@ pub(super) struct KeyNames {
     /// The audits of entries, a sorted set like the ticks.
     pub(super) audits: String,
     pub(super) record: String,
-    /// Members of the ticks that are not entries.
+    /// Members that the leader has moved here from the set of the ticks, because they are not entries.
     pub(super) quarantine: String,
     /// The minute candles of each hour that has ended, a hash by the start of the hour.
     pub(super) candles: String,
     /// The candle of each hour that has ended, a hash like the one of the minutes. Nothing in it expires.
     pub(super) hours: String,
     pub(super) live: String,
-    /// The prefix of keys for trials (`btcfeed check`, the rights before leading, `WAIT`), and the channel for trials.
+    /// The prefix of keys that hold no data of the feed. `btcfeed check` and candidates for the lease write some of
+    /// them to try their rights, and the leader writes one before `WAIT`. The same name is the channel on which they
+    /// try `PUBLISH`.
     pub(super) check: String,
     /// The channel for messages between replicas.
     pub(super) messages: String,

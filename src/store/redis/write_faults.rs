@@ -6,8 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which an error counts. A writer retries several times within this time. After it, an error of a leader
-/// that has stood down no longer counts.
+/// The time for which an error counts. A writer normally repeats a failed write at shorter intervals, so the error of a
+/// lasting fault remains. The error of a leader that has stood down is not repeated, and stops counting.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// The kinds of writes.
@@ -19,7 +19,7 @@ pub(super) enum Write {
     Lease,
     /// Noting that a replica is alive.
     Beat,
-    /// Leading with the settings of this replica.
+    /// Acquiring the lease, if it is rejected because of the settings of this replica or the kind of its prices.
     Settings,
     /// Copying entries to enough replicas of Redis.
     Acks,
@@ -30,7 +30,7 @@ pub(super) enum Write {
 pub(super) struct WriteFaults([Mutex<Option<(String, Instant)>>; 5]);
 
 impl WriteFaults {
-    /// Notes the result of a write. `error` is the reason for clients.
+    /// Notes the result of a write. `error` is the reason that clients are shown, or `None` after a success.
     pub(super) fn note(&self, write: Write, error: Option<String>) {
         let fault = error.map(|reason| (reason, Instant::now()));
         *self.0[write as usize].lock().unwrap_or_else(PoisonError::into_inner) = fault;
