@@ -2,8 +2,8 @@
 //!
 //! While it leads, three parts run concurrently: `LeaseRenewer` renews the lease, `poll` asks the exchanges and judges
 //! the feed's health, and `Writer` writes the results to the store. The `Outbox` is the queue between `poll` and
-//! `Writer`. It keeps polling independent of the store: while the store is unavailable, the outbox holds the ticks, and
-//! afterwards they are written in order.
+//! `Writer`. Because of it, polling does not depend on the store. While the store is unavailable, the outbox holds the
+//! ticks. Afterwards they are written in order.
 //!
 //! A replica never decides itself whether it may write. The store checks the lease at each write, so the write of a
 //! leader whose lease has expired is rejected. A leader without a lease keeps polling and tries to acquire a new one.
@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use writer::Writer;
 
-/// The time that a clean stop may take to write the records that are still held.
+/// The maximum time for writing the records that are still held when this replica stops or yields.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Guard that sets the metric of leading to 1, and to 0 when it is dropped.
@@ -192,7 +192,7 @@ impl Leader {
         self.store.claim(Claim { holder: &self.options.replica, seen, records }).await
     }
 
-    /// Waits until every other replica has had the time to claim the lease, if it has something that the store lacks.
+    /// Gives the other replicas time to claim the lease. Those that have something that the store lacks claim it.
     /// Returns the name of the first claimant, if there is one. Renews the lease meanwhile.
     ///
     /// When a store becomes available again, the first replica that reaches it may be one that has just started.

@@ -24,8 +24,8 @@ use transfer::{Copied, Writable};
 const EXAMPLES: &str = "\
 The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in
 BTCFEED_DATA. With --data it is the file, even if the environment has a REDIS_URL. Stop all replicas
-first. A file that a replica uses is rejected. If a replica of the feed in Redis runs, import, clear
-and move are rejected.
+first. A file that a replica uses is rejected. For a feed in Redis, import, clear and move are
+rejected while one of its replicas runs.
 
 Examples:
   btcfeed store info                                          what the store contains
@@ -64,7 +64,7 @@ pub(super) fn command() -> Command {
     let file = |help: &'static str| Arg::new("file").value_name("FILE").help(help);
     let merge = || {
         let flag = Arg::new("merge").long("merge").action(ArgAction::SetTrue);
-        flag.help("Add to a store that has entries; the entries and bookmarks that it has stay as they are")
+        flag.help("Add to a store that is not empty, without a change to the entries and bookmarks in it")
     };
     let info = Command::new("info")
         .about("Print the numbers of entries, inputs, bookmarks and hours with candles, the range of ids and the size");

@@ -118,7 +118,7 @@ impl Writer<'_> {
 
     /// Returns the entry that an earlier attempt created from `record`. There is one if the answer to that attempt was
     /// lost and the store has lost the entry since. During a term only this replica writes, so an entry with the same
-    /// tick or status is that one. Its outages may differ, because they are found again with each attempt.
+    /// tick or status is that one. Its outages may differ, because each attempt computes them anew.
     fn find_written(&self, record: &Record) -> Option<Arc<Entry>> {
         let is_same = |entry: &Arc<Entry>| match (&entry.event, &record.event) {
             (Event::Tick { tick, .. }, Event::Tick { tick: other, .. }) => tick == other,
@@ -138,16 +138,16 @@ impl Writer<'_> {
         self.unseen.push(Arc::new(entry));
     }
 
-    /// Restores the newest of the entries that the store has lost, so that the next record can follow. `Restorer` puts
-    /// back the rest. `newest` is the store's newest id.
+    /// Restores the newest [`TAIL`] of the entries that the store has lost, so that the next record can follow.
+    /// `Restorer` puts back the older ones. `newest` is the store's newest id.
     async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
         let lost = newest_chain(lost);
         let tail = &lost[lost.len().saturating_sub(TAIL)..];
         match self.store.restore(lease, tail).await {
-            // The last restore has changed nothing. At the ids of the lost entries, the store probably has texts that
-            // only look like entries.
+            // The newest id is the same as before the previous restore, which has therefore changed nothing. At the ids
+            // of the lost entries, the store probably has texts that only look like entries.
             Ok(()) if self.restored_after.replace(newest) == Some(newest) => {
                 if self.restore_fault.is_due() {
                     warn!(after = %newest, next = "trying again", "the store does not take back entries it has lost");
@@ -167,11 +167,13 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the outages that end with `tick`. Its moment is `at` on the monotonic clock, and `moment` as the leader
-/// counts it. The monotonic clock stands still while the machine is suspended, and the count is corrected afterwards,
-/// so the longer of the two times since the last price is used. The outages are about the currencies that had no price
-/// for longer than `stale_after`. If ticks before this one were dropped, all currencies of the tick have an outage,
-/// with the reason `HeldTooLong`. Currencies with the same last tick share an outage.
+/// Returns the outages that end with `tick`. A currency has an outage if it had no price for longer than `stale_after`.
+/// If ticks before this one were dropped, every currency of `tick` that had a price before has an outage, with the
+/// reason `HeldTooLong`. Currencies with the same last tick share an outage.
+///
+/// The tick has two times: `at` on the monotonic clock, and `moment` as the leader counts the time of the feed. While
+/// the machine is suspended, the monotonic clock stands still. The leader's count is corrected afterwards. So the time
+/// since the last price is computed with both, and the longer result is used.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,
@@ -235,7 +237,7 @@ mod tests {
         // The first record was written and published, the answer was lost, and then the store lost the entry in a
         // failover.
         let mut event = outbox.first().await.event;
-        // Records before it were dropped when it was written.
+        // The first attempt reported an outage, because records had been dropped. The next attempt reports none.
         if let Event::Tick { outages, .. } = &mut event {
             let (after, currencies) = (TickId::from_ms(1), vec![Currency::Usd]);
             outages.push(Outage { after, currencies, reason: GapReason::HeldTooLong });

@@ -36,11 +36,11 @@ pub(crate) fn status_response(status: Status) -> Response {
 
 /// Returns the response to a request for an unknown method.
 pub(crate) fn unknown_method(path: &str) -> Response {
-    let methods = format!("/{SERVICE}/Subscribe, GetLatest and ListPrices, health and reflection");
+    let methods = format!("Subscribe, GetLatest or ListPrices of {SERVICE}, or a method of health or reflection");
     status_response(Status::unimplemented(format!("unknown method {}: expected {methods}", excerpt(path, 200))))
 }
 
-/// Returns the status for a temporary condition.
+/// Returns the gRPC status for a temporary problem.
 pub(super) fn status(problem: &Problem) -> Status {
     let detail = problem.detail();
     if problem.is_limit() { Status::resource_exhausted(detail) } else { Status::unavailable(detail) }

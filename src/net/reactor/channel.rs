@@ -1,9 +1,9 @@
 //! Socket of a connection, plain or over TLS. All bytes that the reactor sends or receives pass through it.
 //!
-//! Over TLS, the queue keeps its shared pieces until the record that contains them is sent. The next record is
-//! encrypted only then, so a connection whose client reads has no encrypted bytes. What the socket does not accept of a
-//! record is kept until the client reads. It counts as [memory](ClientMemory) of the client, as does the received part
-//! of an incomplete record.
+//! Over TLS, the queue keeps its shared pieces until the TLS record that contains them is sent. Only then is the next
+//! record encrypted. So a connection whose client reads keeps no encrypted bytes in memory. If the socket accepts only
+//! a part of a record, the rest of the record is kept until the client reads. This rest counts as
+//! [memory](ClientMemory) of the client, as does the received part of an incomplete record.
 
 #[cfg(test)]
 mod tests;
@@ -101,7 +101,8 @@ impl Channel {
         self.tls.as_ref().map_or(0, |tls| tls.sealed)
     }
 
-    /// Ends the output. If the socket has no room for the end, returns false and must be called again.
+    /// Ends the output. Over TLS, sends the message that says so. If the socket has no room for this message, returns
+    /// false, and the caller must try again.
     pub(super) fn shut_down(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.records.close();
