@@ -80,7 +80,7 @@ pub(super) struct CurrencyOutcome {
 #[derive(Debug, Default)]
 pub(super) struct CurrencyMethod {
     frozen: FrozenDetector,
-    /// The sources that were outliers when their values were last compared for a price.
+    /// The sources whose value was an outlier when it was last compared. Only polls that gave a price count.
     outliers: BTreeSet<String>,
     speed: SpeedLimit,
 }

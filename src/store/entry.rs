@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::error;
 
-/// The maximum time that an entry in Redis may be ahead of the clocks and of the newest entry that is known. A member
-/// of the sorted set that is further ahead is garbage.
+/// The maximum time by which the id of an entry in Redis may be ahead of both the clocks and the newest entry that is
+/// known. A member of the sorted set whose id is further ahead is garbage.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.
@@ -38,7 +38,7 @@ pub(super) fn decode(json: &str) -> Result<Entry> {
 pub(super) fn decode_or_skip(json: &str) -> Option<Entry> {
     let log = |error: &StoreError| {
         if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-            let next = "readers see a gap; run the version that wrote it";
+            let next = "readers see a gap; run the version that wrote the entry";
             error!(%error, next, "skipping an entry that cannot be decoded");
         }
     };

@@ -36,7 +36,8 @@ impl PriceKind {
     }
 }
 
-/// Returns the reason why a replica may not write into a feed with prices of the other kind, and what to do.
+/// Returns the reason why a replica may not write into a feed with prices of the other kind, and what to do. `kept` is
+/// the kind in the feed. `other_place` names the setting for another feed, such as `another BTCFEED_DATA`.
 pub(super) fn refusal(kept: &str, other_place: &str) -> String {
     let (kept, own, remedy) = if kept == SIMULATED {
         (

@@ -82,7 +82,7 @@ impl Metric {
         }
     }
 
-    /// Registers the series of a label value, so that a scrape shows it before it has a value.
+    /// Registers the series of a label value, so that a scrape shows the series even if nothing has been recorded yet.
     pub(crate) fn register_series(&self, value: &'static str) {
         match self.kind {
             MetricKind::Counter => drop(self.counter(value)),

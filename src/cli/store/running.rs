@@ -27,7 +27,7 @@ pub(super) async fn check_alone(place: &Place) -> anyhow::Result<()> {
         let is_over = started.elapsed() >= REPORT_TIME;
         ensure!(
             running.is_empty() || !is_over,
-            "replicas of the feed in {} run, and would undo this from their memory: stop all replicas {}",
+            "replicas of the feed in {} are running, and would undo this from their memory: stop all replicas {}",
             place.name,
             names(running)
         );

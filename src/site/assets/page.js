@@ -67,7 +67,7 @@ function follow(currencies) {
     load()
   })
   on('connection', (detail) => {
-    // The feed may not have one of the currencies. If none is named, the server sends its default currency.
+    // The server rejects a currency that the feed does not have. If none is named, it sends its default currency.
     if (detail.refused && currencies.length > 0) return follow([])
     if (detail.state === 'live') link.notLiveSince = link.failure = null
     else link.notLiveSince ??= Date.now()
@@ -77,7 +77,7 @@ function follow(currencies) {
   })
 }
 
-/** Follows the currencies that the feed has and the page needs, if these are not the ones that are `followed`. */
+/** Follows the currencies that the feed has and the page needs. Keeps the connection if `followed` has the same. */
 function followChosen(followed) {
   const has = link.hello.currencies
   const wanted = has.filter((currency) => USUAL.includes(currency) || choices.currencies.includes(currency))
@@ -156,7 +156,7 @@ function draw() {
   renderDetails(at)
 }
 
-/** Renders the parts that are closed at first. Their code is loaded when one is opened. */
+/** Renders the table and the snippet if the visitor has opened them. The code of each is loaded only then. */
 function renderDetails(at) {
   if (byId('data').open) import('./table.js').then(({ renderTable }) => renderTable(byId('data').querySelector('table'), at))
   if (byId('embed').open) import('./snippet.js').then(({ showSnippet }) => showSnippet(byId('snippet'), choices.currencies[0]))
@@ -165,7 +165,8 @@ function renderDetails(at) {
 let pending = null
 let drawnAt = 0
 function redraw() {
-  // Browsers throttle the timers of a hidden page, but its title is still visible, so it is drawn at once.
+  // Browsers throttle the timers of a hidden page, but the title of the page is still visible. So a hidden page is
+  // drawn without a timer, at most once a second.
   if (document.hidden && Date.now() - drawnAt > 1000) draw()
   else pending ??= setTimeout(draw, 16)
 }

@@ -2,8 +2,9 @@
 //! slot of the feed in a cluster. All keys of a feed are in one slot, so one ordinary connection is enough in a
 //! cluster.
 //!
-//! All Sentinels or nodes are asked at once, and the answer of most of them counts. Of three or more, one that is down
-//! delays nothing, and one that is cut off from the others and still names the old primary is outvoted.
+//! All Sentinels or nodes are asked at once, and the answer of most of them counts. If there are three or more, one
+//! that is down does not delay the answer. One that is cut off from the others and still names the old primary is
+//! outvoted.
 
 use super::node::{Node, at, host_of, is_at};
 use super::server::{RedisServer, failed, failed_to_connect, timed_out, unavailable};
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// The mean time between two questions about where the feed is, if it may move. If a primary is cut off and another one
-/// replaces it, a replica that follows the old one notices that after about this time.
+/// The mean time between two questions about where the feed is. They are asked only if the feed can move. If a primary
+/// is cut off and another one replaces it, a replica of btcfeed that still uses the old one notices that within about
+/// this time.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The time between two attempts to subscribe to a Sentinel.
 const SENTINEL_PAUSE: Duration = Duration::from_secs(1);
@@ -162,7 +164,7 @@ struct SlotRange {
 }
 
 impl SlotRange {
-    /// Reads a range of the answer to `CLUSTER SLOTS`. A node without an address is the one that was asked.
+    /// Reads a range of the answer to `CLUSTER SLOTS`. A node without a host is on the host that was asked.
     fn read(range: Vec<Value>, asked: &ConnectionInfo) -> Option<SlotRange> {
         let mut range = range.into_iter();
         let first = from_redis_value(range.next()?).ok()?;

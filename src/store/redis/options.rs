@@ -64,8 +64,9 @@ pub(super) fn check_url(url: &str) -> Result<(), InvalidUrl> {
     RedisAddress::parse(url).map(drop)
 }
 
-/// The files of TLS connections to Redis. They are read again for each new connection. Only the connections that read
-/// the history share what was read, and are all replaced after a change of the files.
+/// The files of TLS connections to Redis. They are read again for each new connection. The connections of the pool for
+/// reads of the history are an exception: the files are read once for the whole pool. If the files change and the new
+/// ones work, a new pool replaces the old one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisTls {
     /// PEM file with the certificate authorities that are trusted instead of those of the system.

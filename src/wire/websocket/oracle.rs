@@ -3,6 +3,7 @@
 //!
 //! Both decoders must find the same control frames, answer the same pings, and reject the same input for an equivalent
 //! reason. Of a close frame, only the code is compared. [`agree`] lists all accepted differences with their reasons.
+//! The numbers of sections are those of RFC 6455.
 
 use super::{BAD_CLOSE_CODE, BAD_LENGTH, Decoder, Incoming, LONG_CONTROL, MAX_MESSAGE_BYTES, Violation};
 use std::io::{self, Read, Write};
@@ -31,7 +32,8 @@ struct Theirs {
     answers: Vec<u8>,
 }
 
-/// Decodes `stream` in pieces of these lengths, repeated, or in one piece if there are no lengths.
+/// Decodes `stream` with our decoder, in pieces. `pieces` has their lengths, and begins again after its last one. If
+/// `pieces` is empty, the stream is one piece.
 pub(super) fn read(stream: &[u8], pieces: &[u8]) -> Ours {
     let (mut decoder, mut incoming, mut rest) = (Decoder::default(), Vec::new(), stream);
     let mut lengths = pieces.iter().map(|length| usize::from(*length).max(1)).cycle();
@@ -103,15 +105,16 @@ pub(super) fn client(sent: &[u8]) -> Vec<Message> {
     std::iter::from_fn(|| socket.read().ok()).collect()
 }
 
-/// Decodes `stream` with both decoders, with ours in pieces of these lengths and in one piece.
+/// Compares both decoders on `stream`. Ours decodes it twice: in pieces, as in [`read`], and in one piece.
 ///
 /// # Panics
 /// If the results differ.
 pub(super) fn compare(stream: &[u8], pieces: &[u8]) {
     let ours = read(stream, pieces);
     assert_eq!(ours, read(stream, &[]), "in pieces of {pieces:?} bytes and in one");
-    // We reject a frame as early as possible, tungstenite when the frame is complete. So tungstenite gets more bytes to
-    // complete it. If it accepted the frame, it would read these bytes as pongs.
+    // We reject a frame as early as possible, tungstenite when the frame is complete. So tungstenite gets more bytes,
+    // which complete the frame. If tungstenite accepted the frame, it would read the rest of these bytes as pongs, and
+    // the comparison would fail.
     let rest: &[u8] = if matches!(ours.1, StreamEnd::Rejected(_)) { &[0x8a; MAX_MESSAGE_BYTES] } else { &[] };
     let theirs = tungstenite(&[stream, rest].concat());
     assert_eq!(ours.0, theirs.incoming, "frames before {:?} and {:?}", ours.1, theirs.end);
