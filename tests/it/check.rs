@@ -187,10 +187,13 @@ async fn fault_of_redis_settings_and_rights_is_named() {
         ("subscriber", "-subscribe", "SUBSCRIBE: "),
         ("scripter", "-evalsha", "EVALSHA: "),
         ("writer", "-zadd", "ZADD: "),
+        ("candles", "-hkeys", "HKEYS: "),
     ] {
         let words = ["ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all", rights];
         stack.redis(&words).await;
-        stack.expect(&format!("ACL {rights}"), &user(name), &[], "redis-rights!", text).await;
+        // Without the rights for candles, a replica can lead.
+        let check = if name == "candles" { "redis-rights" } else { "redis-rights!" };
+        stack.expect(&format!("ACL {rights}"), &user(name), &[], check, text).await;
     }
     stack.redis(&["ACL", "SETUSER", "elsewhere", "on", ">pw", "~other:*", "&*", "+@all"]).await;
     let run = check(&user("elsewhere"), &[]).await;

@@ -99,7 +99,7 @@ async fn inspect(config: &Config, redis: &RedisOptions) -> anyhow::Result<Inspec
 }
 
 fn findings(inspection: &Inspection) -> Vec<Finding> {
-    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected, misused, .. } = inspection;
+    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, misused, .. } = inspection;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     let version = match major {
         Some(major) if major < OLDEST_VERSION => {
@@ -135,15 +135,15 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
             "Set maxmemory-policy noeviction.",
         ),
     };
+    let rejected = [&inspection.rejected[..], &inspection.optional].concat();
+    let found = join_list(&rejected, "and");
+    let remedy = "Give the user the rights in docs/operations.md#redis, and connect to the primary.";
     let rights = if rejected.is_empty() {
-        Finding::ok("redis-rights", "every command that the feed needs is accepted")
+        Finding::ok("redis-rights", "every command that the feed uses is accepted")
+    } else if inspection.rejected.is_empty() {
+        Finding::warn("redis-rights", found, remedy)
     } else {
-        let found = join_list(rejected, "and");
-        Finding::fail(
-            "redis-rights",
-            found,
-            "Give the user the rights in docs/operations.md#redis, and connect to the primary.",
-        )
+        Finding::fail("redis-rights", found, remedy)
     };
     let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
     let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());

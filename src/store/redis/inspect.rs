@@ -2,7 +2,7 @@
 
 use super::connection::{RedisConnection, RedisRequest};
 use super::keys::KeyNames;
-use super::rights;
+use super::rights::{self, Need};
 use super::server::RedisServer;
 use super::subscription::subscribe;
 use crate::store::contract::{Lease, Result, StoreError};
@@ -26,8 +26,11 @@ pub struct Inspection {
     pub leader: Option<String>,
     /// The settings of the replicas that may lead, as text for people, or `None` if there are none.
     pub settings: Option<String>,
-    /// The commands that the feed needs and the server rejects, each with the server's reason.
+    /// The commands that a leader needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
+    /// The other commands that the server rejects, each with the server's reason. Without them, candles of hours are not
+    /// kept, or connections have no names.
+    pub optional: Vec<String>,
     /// The main keys of the feed that have a wrong type, for example because another program uses them. Each names its
     /// type and the expected one.
     pub misused: Vec<String>,
@@ -64,6 +67,7 @@ impl Inspector<'_> {
         let appends = fact("aof_enabled").map(|enabled| enabled == "1");
         let is_persistent = if appends == Some(true) { Some(true) } else { snapshots };
         let token = self.commands.query::<Option<String>>(cmd("GET").arg(&self.keys.lease)).await.ok().flatten();
+        let (rejected, optional) = self.rejected().await;
         Ok(Inspection {
             version: fact("redis_version").unwrap_or_else(|| "unknown".to_owned()),
             is_persistent,
@@ -71,27 +75,33 @@ impl Inspector<'_> {
             clock_ahead_ms,
             leader: token.as_deref().and_then(Lease::holder),
             settings: self.commands.query(cmd("GET").arg(&self.keys.settings)).await.ok().flatten(),
-            rejected: self.rejected().await,
+            rejected,
+            optional,
             misused: self.misused().await,
         })
     }
 
-    /// Tries each command that the feed needs. Returns those that are rejected.
-    async fn rejected(&self) -> Vec<String> {
+    /// Tries each command that the feed uses. Returns those that are rejected: first those that a leader needs, then the
+    /// others.
+    async fn rejected(&self) -> (Vec<String>, Vec<String>) {
         let needs = self.server.needs();
         let trial = rights::commands(self.keys, "check", self.server.publish_command(), &needs);
         let answers: Result<Vec<RedisResult<Value>>> = self.commands.send(RedisRequest::Pipeline(&trial)).await;
-        let mut rejected = match answers {
-            Ok(answers) => rights::rejected(&answers, &needs).into_iter().map(|(_, text)| text).collect(),
-            Err(error) => vec![error.to_string()],
-        };
+        let (optional, needed): (Vec<_>, Vec<_>) = match answers {
+            Ok(answers) => rights::rejected(&answers, &needs),
+            Err(error) => vec![(Need::Lead, error.to_string())],
+        }
+        .into_iter()
+        .partition(|(need, _)| *need == Need::Candles);
+        let texts = |all: Vec<(Need, String)>| all.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        let (mut rejected, mut optional) = (texts(needed), texts(optional));
         for channel in [&self.keys.live, &self.keys.messages] {
             if let Err(error) = subscribe(self.server, channel, "check").await {
                 rejected.push(format!("SUBSCRIBE: {}", self.reason(error).await));
             }
         }
-        rejected.extend(self.name_rejected().await);
-        rejected
+        optional.extend(self.name_rejected().await);
+        (rejected, optional)
     }
 
     /// Names the connection. Returns the reason if the server rejects that.
