@@ -12,7 +12,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 }
 
 /// Raises the limit on open files to the hard limit, because each client is an open file and shells set a low limit.
-/// Returns the new limit, if there is one.
+/// Returns the new limit, or `None` if the number of open files is not limited.
 pub(super) fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // If the limit cannot be raised, clients above it wait in the accept queue, and the listener logs that it cannot

@@ -49,7 +49,7 @@ pub(super) async fn connect(
     if !content.to_ascii_lowercase().starts_with("application/grpc") {
         return Err(Disconnect::no_feed(&format!("it answers {content:?}, not application/grpc")));
     }
-    // A refusal is a response that has only a status.
+    // If the server refuses the call, it sends the status of the call in the headers, and no message.
     if let Some(status) = tonic::Status::from_header_map(response.headers()) {
         return Err(call_ended(&status));
     }
@@ -90,9 +90,9 @@ fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest 
     }
 }
 
-/// Returns the failure for the status of a call. If a lost connection is the cause, it is the failure for that. If the
-/// call would be refused again, it is the failure for the HTTP status with the same meaning. Otherwise the call may
-/// succeed later.
+/// Converts the status with which a call ended. If the status has a cause, the connection was lost, and the result
+/// describes the cause. If the server would refuse the next call, too, the result is final and has the HTTP status with
+/// the same meaning. In all other cases the client calls again.
 fn call_ended(status: &tonic::Status) -> Disconnect {
     if let Some(cause) = status.source() {
         return broken(cause);

@@ -8,8 +8,9 @@ use crate::tick::{Currencies, Currency, Price, TickId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Condition for the ticks that a reader can skip after an examined entry. Each of them continues the entry before it,
-/// has prices in the same currencies as the tick before it, ends no outage, and meets both conditions below.
+/// Two conditions for the ticks that a reader may skip. The reader has examined an entry, and skips the ticks directly
+/// after it, up to the first entry that must not be skipped. A skipped tick meets both conditions, is plain, and has
+/// the id of the entry before it as its `prev`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip {
     /// Upper bound of their ids, exclusive.

@@ -30,7 +30,7 @@ pub enum Latest<'a> {
     "next": 1_795_166_431_075_u64
 }))))]
 pub struct HistoryPage<'a> {
-    /// The updates, and in the formats `full` and `audit` or with `notices=true` statuses and gaps too.
+    /// The updates. In the formats `full` and `audit` and with `notices=true`, statuses and gaps are among them.
     pub prices: Vec<HistoryLine<'a>>,
     /// The ranges in which entries or prices are missing. The field is missing in the formats `full` and `audit` and
     /// with `notices=true`, where gaps are among the prices.
@@ -114,8 +114,8 @@ impl<'de> Deserialize<'de> for HistoryLine<'_> {
     }
 }
 
-/// Returns the text before and after the items of a page's list. With it, a page can be sent while its items are still
-/// being read. The list must be empty, and must be the first list of the page.
+/// Writes a page whose list is empty as JSON, and splits this text where the items of the list belong. With the two
+/// parts, a page can be sent while its items are still being read. The empty list must be the first list of the page.
 #[cfg(feature = "server")]
 pub(crate) fn text_around_list(page: &impl Serialize) -> (String, String) {
     let text = serde_json::to_string(page).expect("a page has string keys");

@@ -61,10 +61,11 @@ const NTH_CANDIDATES: usize = 16;
 const RESTORE_BATCH: usize = 500;
 /// The maximum number of members in quarantine.
 const QUARANTINE: usize = 1000;
-/// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
+/// The time for which a claim reserves the lease. The replica that needs the lease repeats its claim several times in a
+/// second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
-/// The longest time to live of a lease that a replica can be configured with. It applies to a lease that does not name
-/// its own.
+/// The longest time to live that can be configured for leases. It is the maximum for a lease whose token does not
+/// contain a maximum.
 const LONGEST_TERM: Duration = Duration::from_secs(60);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);
@@ -93,9 +94,10 @@ pub struct Redis {
     kind: Option<PriceKind>,
     /// A warning, if the replicas that may lead have other settings than this one.
     others: Mutex<Option<String>>,
-    /// The number of the connection on which all rights were tried, or zero.
+    /// The number that identifies the connection on which the last successful trial of the rights ran. Zero before the
+    /// first successful trial.
     rights_checked: AtomicU64,
-    /// The moment at which a comparison of the kind of the prices was last due.
+    /// The time at which `is_comparison_due` last returned true.
     kind_compared: Mutex<Option<Instant>>,
 }
 

@@ -23,7 +23,7 @@ const OLDEST_VERSION: u32 = 6;
 const TESTED_VERSION: u32 = 7;
 /// Minimum difference between the clocks for a warning.
 const CLOCK_WARN_MS: u64 = 1000;
-/// Minimum difference between the clocks for a failure, because one of them is clearly wrong.
+/// Minimum difference between the clocks for a failure. With such a difference, one of the clocks is clearly wrong.
 const CLOCK_FAIL_MS: u64 = 5000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {

@@ -151,8 +151,8 @@ impl StatusLine {
         self.gets_every_tick && self.patience.is_some_and(|patience| self.heard.elapsed() > patience)
     }
 
-    /// Returns the summary at the end. The argument `--after ID` contains a no-break space, so that it stays on one
-    /// line.
+    /// Returns the text that is printed when the command ends. A no-break space keeps `--after ID` on one line when the
+    /// caller wraps the text. After that, the caller replaces it with a plain space.
     pub(super) fn summary(&self) -> String {
         let gaps = if self.gaps == 0 { "no gaps".to_owned() } else { counted(self.gaps, "gap") };
         let on = self.last.map(|id| format!("; resume with --after\u{a0}{id}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-// Formats of numbers, times and names. Intl formats them for the visitor's locale.
+// Formats of numbers, times and names. Intl formats prices, shares, dates and times of day for the visitor's locale.
 
 import { DAY } from './ranges.js'
 

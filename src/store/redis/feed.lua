@@ -20,8 +20,9 @@ local function whole(text)
   return number
 end
 
--- Returns the replica for which the lease is reserved, and its rank, or nil. A claim that never expires counts as none,
--- and so does one that expires later than a new one: the clock of Redis was ahead when it was made.
+-- Returns the replica for which the lease is reserved, and the rank of its claim, or nil. A claim that never expires
+-- does not count. A claim with more time left than a new one does not count, either: it was made while the clock of
+-- Redis was ahead.
 local function claim_of(key)
   local left = redis.call('PTTL', key)
   if left < 0 or left > MAX_CLAIM then return nil end
@@ -53,7 +54,8 @@ local function has_entry(ticks, id)
 end
 
 -- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage. `now` is the
--- greatest time that is known to be no error: that of the clock, or that of an entry.
+-- greatest time that is trusted: the time of the clock, or the id of an entry. A member whose score is more than
+-- MAX_AHEAD above `now` is garbage.
 local function newest_of(ticks, now)
   local latest = string.format('%d', now + MAX_AHEAD)
   local garbage = redis.call('ZCOUNT', ticks, '(' .. latest, '+inf')
@@ -82,9 +84,9 @@ local function oldest_of(ticks)
   end
 end
 
--- Returns the greatest time that is known to be no error. It is the time of the clock, `seen`, which is the id of an
--- entry that a replica has, or `written`, which is the id of the newest record. Other programs may have changed the
--- hash of this record. So its id counts only if the set has an entry at most MAX_AHEAD before it.
+-- Returns the greatest time that is trusted: the time of the clock, `seen` or `written`. `seen` is the id of an entry
+-- that a replica has. `written` is the id in the hash of the newest record. Another program may have changed this hash.
+-- So `written` is trusted only if the set has an entry with this id, or one at most MAX_AHEAD before it.
 local function known_time(ticks, seen, written)
   local now, id = math.max(clock(), seen), whole(written)
   if not id or id <= now then return now end
@@ -92,8 +94,9 @@ local function known_time(ticks, seen, written)
   return id
 end
 
--- Adds a member to a set beside the feed. If another program has put a value of a wrong type there, replaces it and
--- returns true. After any other error, returns false and the error.
+-- Adds a member to a sorted set other than the history. Returns false if Redis accepts this at once. If the key has a
+-- value of a wrong type, replaces that value, which another program has written, and returns true. After any other
+-- error, returns false and the error.
 local function add_or_replace(key, score, member)
   local added = redis.pcall('ZADD', key, score, member)
   if type(added) ~= 'table' then return false end

@@ -142,7 +142,7 @@ fn power_failure_loses_no_saved_entry() {
                 let mut image = durable.clone();
                 let (before, after) = (&pending[..lost], &pending[lost + 1..]);
                 before.iter().chain(after).for_each(|operation| operation.apply(&mut image));
-                check_saved(image, newest, &format!("all operations before {done} but {}", since + lost));
+                check_saved(image, newest, &format!("all operations before {done} except {}", since + lost));
             }
         }
         if is_sync {
