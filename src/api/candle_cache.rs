@@ -1,9 +1,9 @@
 //! Candles of this replica.
 //!
-//! The first update reads the candles that the store keeps: candles of hours for the time before the oldest entry, and
-//! candles of minutes as far as they are kept. It also reads the entries that these candles do not cover. After that,
-//! new entries are added by each request, and once a minute by a task. The task also saves the candles of complete
-//! hours to the store. Requests that arrive during an update wait for it.
+//! The first update reads candles from the store: candles of hours for the time before the oldest entry, and candles of
+//! minutes for the time for which this replica keeps them. It also reads the entries that these candles do not cover.
+//! After that, new entries are added by each request, and once a minute by a task. The task also saves the candles of
+//! complete hours to the store. Requests that arrive during an update wait for it.
 
 use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT, PAGE_HOURS};
 use crate::feed::Feed;
@@ -52,8 +52,7 @@ enum Defect {
 }
 
 impl CandleCache {
-    /// Creates an empty cache. Minutes are kept as long as the entries of `hub`, but not for less than
-    /// [`MINUTES_KEPT`].
+    /// Creates an empty cache. It keeps minutes for the retention of `hub`, or for [`MINUTES_KEPT`] if that is longer.
     pub(crate) fn new(hub: &Hub) -> CandleCache {
         let book = Book::new(hub.retention().max(MINUTES_KEPT));
         CandleCache { book: RwLock::new(book), catching_up: Mutex::default() }

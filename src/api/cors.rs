@@ -43,8 +43,9 @@ impl Cors {
 
     /// Returns a layer that answers preflight requests and adds the headers.
     pub(crate) fn layer(&self) -> CorsLayer {
-        // By default, `Vary` also names two headers of preflight requests. Caches do not store responses to preflight
-        // requests, so only the origin is named. nginx does not cache a response whose `Vary` is long.
+        // By default, `Vary` names the origin and two headers of preflight requests. Caches do not store responses to
+        // preflight requests, so the two headers are left out. If every origin is allowed, the origin is left out, too.
+        // A short `Vary` matters, because nginx does not cache a response whose `Vary` is long.
         let (origins, vary) = match self {
             Cors::Any => (AllowOrigin::any(), Vec::new()),
             Cors::Only(origins) => (AllowOrigin::list(origins.iter().cloned()), vec![ORIGIN]),

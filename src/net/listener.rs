@@ -59,13 +59,13 @@ pub(crate) struct Listener {
     takeover: Option<Takeover>,
     /// TLS, if the port uses it.
     tls: Option<Arc<Tls>>,
-    /// The router for connections and requests over a limit. The extensions of the request contain the [`Refusal`].
+    /// The router for requests that a limit refuses. The extensions of the request contain the [`Refusal`].
     overload: Router,
 }
 
 impl Listener {
-    /// Binds `address`. At most `max_clients` clients are admitted, and `addresses` limits the clients of one address.
-    /// `overload` answers clients over a limit.
+    /// Binds `address`. At most `max_clients` clients are admitted. `addresses` has the limits of each client's
+    /// address. `overload` answers the requests that a limit refuses.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -120,7 +120,7 @@ struct RequestRouter {
     permit: Permit,
     router: Router,
     overload: Router,
-    /// The refusal of the whole connection, if it is over a limit.
+    /// Set if a limit refuses the whole connection. Every request then gets this refusal.
     refusal: Option<Refusal>,
 }
 
@@ -160,7 +160,7 @@ struct AcceptedConnection {
     tasks: Tasks,
     takeover: Option<Takeover>,
     tls: Option<Arc<Tls>>,
-    /// Is cancelled when each connection must end after its last stream.
+    /// Cancelled when the port closes. The connection then ends after its last open request or stream.
     closing: CancellationToken,
 }
 

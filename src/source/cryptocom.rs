@@ -1,6 +1,6 @@
 //! Crypto.com Exchange: `GET /exchange/v1/public/get-tickers?instrument_name=BTC_USD`, as described in
-//! "public/get-tickers" of its API reference. It allows 100 requests a second. `k` is the ask, and `a` the last trade.
-//! The URL of its terms is not verified.
+//! "public/get-tickers" of its API reference. The exchange allows 100 requests a second. `k` is the ask, and `a` the
+//! last trade. The URL of its terms is not verified.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

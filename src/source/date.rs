@@ -7,8 +7,8 @@ use crate::tick::TickId;
 use reqwest::header::{AGE, DATE, HeaderMap, HeaderName};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Returns the time at which an answer was sent: its `Date` (RFC 9110 §6.6.1), plus the `Age` of a cached one (RFC 9111
-/// §5.1).
+/// Returns the time at which an answer was sent: its `Date` (RFC 9110 §6.6.1). If a cache sent the answer, adds the
+/// `Age` of the answer (RFC 9111 §5.1).
 pub(super) fn date_of(headers: &HeaderMap) -> Option<TickId> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = httpdate::parse_http_date(text(DATE)?).ok()?.duration_since(UNIX_EPOCH).ok()?;

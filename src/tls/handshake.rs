@@ -159,8 +159,8 @@ impl ServerHandshake {
         RecordLayer::new(self.connection).map(|records| (records, rest)).map_err(invalid)
     }
 
-    /// Takes the alert that rustls has queued after an error. Does not call rustls when nothing is queued: rustls would
-    /// look for records that it remembers from before the error, and panic, because it gets no bytes here.
+    /// Encodes the alert that rustls has queued after an error. If nothing is queued, rustls must not be called: it
+    /// would look for the records that it had before the error, find no bytes, and panic.
     fn encode_queued(&mut self) {
         while self.connection.wants_write() {
             // rustls encodes what is queued before it looks for records.

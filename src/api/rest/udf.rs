@@ -1,7 +1,7 @@
 //! `GET /udf/…`: candles in the shapes of UDF, the protocol of TradingView's chart, so that the chart draws them.
 //!
-//! The chart's adapter does not look at the status of a response, but at `s` in its body. So an error has the usual
-//! status, and the body of the protocol.
+//! The chart's adapter does not look at the status of a response, but at `s` in its body. So the body of an error is
+//! that of UDF. The status of an error is the same as on other paths.
 
 use crate::api::problem::Problem;
 use crate::api::query::{UdfHistoryQuery, UdfSearchQuery, read_udf_symbol};
@@ -34,7 +34,7 @@ impl IntoResponse for UdfError {
     fn into_response(self) -> Response {
         let message = UdfErrorMessage { s: "error", errmsg: self.0.detail().to_owned() };
         let mut response = self.0.into_response();
-        // Otherwise these details, with the id of the request, would replace the body below.
+        // If these details stayed, `problem::add_request_id` would replace the body below with them.
         response.extensions_mut().remove::<ProblemDetails<'static>>();
         response.headers_mut().remove(CONTENT_LENGTH);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -45,8 +45,8 @@ impl IntoResponse for UdfError {
 
 /// Features for TradingView's chart
 ///
-/// The paths below `/udf` answer as TradingView's UDF wants it, so that the data feed of its chart can have the address
-/// `…/udf`. They ignore parameters that they do not know.
+/// The paths below `/udf` follow UDF, the protocol of TradingView's chart. Give the chart the address `…/udf` as its
+/// data feed. Unknown parameters are ignored.
 #[utoipa::path(
     get, path = "/udf/config", tag = "TradingView",
     responses((status = 200, description = "The features.", body = UdfConfig), answers::Unauthorized)
@@ -112,8 +112,9 @@ pub(crate) async fn search(
 
 /// Candles for TradingView's chart
 ///
-/// The candles that begin before `to`: the newest `countback` or, without it, those from `from` on. An interval without
-/// a price, or in which entries may be missing, has no candle. The newest candle may still change.
+/// The candles that begin before `to`. `countback` is the number of candles: the newest are returned. If `countback` is
+/// missing, `from` is the first moment. An interval without a price, or in which entries may be missing, has no candle.
+/// The newest candle may still change.
 #[utoipa::path(
     get, path = "/udf/history", tag = "TradingView",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source":

@@ -185,7 +185,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
         .ok_or_else(|| upgrade_required(format!("{}: expected 13", header_error(headers, &SEC_WEBSOCKET_VERSION))))
 }
 
-/// Checks that an extended CONNECT is a handshake (RFC 8441 §5). It has no keys.
+/// Checks that an extended CONNECT is a WebSocket handshake (RFC 8441 §5). Such a handshake has no `Sec-WebSocket-Key`.
 fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
     if protocol != "websocket" {
         let detail = format!("unsupported :protocol {:?}: expected websocket", quotable(protocol, 200));

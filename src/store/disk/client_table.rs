@@ -22,8 +22,8 @@ pub(super) fn clear(writing: &WriteTransaction) -> Result<(), TableError> {
     create(writing)
 }
 
-/// Writes bookmarks with the time `now`. Then deletes those that were written before `floor`, and the oldest ones if
-/// there are too many, but at most `limit` more than it has written.
+/// Writes bookmarks with the time `now`. Then deletes bookmarks that were written before `floor`, and the oldest ones
+/// while there are more than [`MAX_CLIENTS`]. Deletes at most `bookmarks.len() + limit`.
 pub(super) fn save(
     writing: &WriteTransaction,
     bookmarks: &[(String, TickId)],

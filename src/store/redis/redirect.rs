@@ -1,6 +1,5 @@
-//! Requests to the node of a cluster that imports the slot of the feed. While a slot moves, the keys that have moved
-//! already are reached only there, by requests that begin with `ASKING` (Redis Cluster specification, "ASK
-//! redirection").
+//! Requests to the cluster node that imports the slot of the feed. While a slot moves, the keys that have moved already
+//! are reached only there, by requests that begin with `ASKING` (Redis Cluster specification, "ASK redirection").
 
 use super::node::{Node, at};
 use super::server::RedisServer;
@@ -11,7 +10,7 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// A connection to the node that imports the slot, if there is one.
+/// Connection to the node that imports the slot. It is opened when an `ASK` error names that node.
 pub(super) struct Redirect {
     server: Arc<RedisServer>,
     purpose: &'static str,

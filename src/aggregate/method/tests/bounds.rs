@@ -1,5 +1,5 @@
-//! The table of bounds in `docs/method.md`: the error of the price that a wrong source causes, under the rule of
-//! version 0.2.0 and under method 1.
+//! The table of bounds in `docs/method.md`: the greatest error that a wrong source causes in the price, under the rule
+//! of version 0.2.0 and under method 1.
 
 use super::old_rule::OldRule;
 use super::*;
@@ -23,7 +23,7 @@ struct Case {
     says: fn(u32, Seen) -> (Vec<Decimal>, Decimal),
 }
 
-/// What a liar has seen.
+/// What the answer of a liar depends on, besides the number of the poll.
 #[derive(Clone, Copy)]
 struct Seen {
     /// The newest price of the feed.
@@ -41,7 +41,7 @@ const LOW: Decimal = Decimal::from_parts(9_999_000, 0, 0, false, 2);
 const HIGH: Decimal = Decimal::from_parts(10_001_000, 0, 0, false, 2);
 const MIDDLE: Decimal = Decimal::from_parts(10_000_000, 0, 0, false, 2);
 
-/// A share between -20 % and +20 %, by the choice.
+/// Returns the relative error of the liar with this choice: -20 % for choice 0, then in steps of 1 % up to +20 %.
 fn share(choice: u32) -> Decimal {
     thousandths(i64::from(choice) * 10 - 200)
 }
@@ -85,14 +85,15 @@ const CASES: [Case; 9] = [
         min_sources: 2,
         polls: 2,
         choices: 41,
-        // The first poll is honest, because the old rule compared the second one with its price.
+        // In the first poll, both sources are right. The old rule compares the values of the second poll with the price
+        // of the first.
         says: |poll, seen| {
             let lie = if poll == 0 { MIDDLE } else { MIDDLE + MIDDLE * share(seen.choice) };
             (vec![MIDDLE, lie], MIDDLE)
         },
     },
     Case {
-        name: "one of two walks by 4 % a poll for 46 polls, in the first two of which the other does not answer",
+        name: "one of two walks by 4 % a poll for 46 polls; the other does not answer in the first two of them",
         configured: 2,
         min_sources: 2,
         polls: 47,
@@ -122,7 +123,7 @@ const CASES: [Case; 9] = [
         },
     },
     Case {
-        name: "the only one of three that answers walks by 4 % a poll for 46 polls, after ten calm polls (`BTCFEED_MIN_SOURCES=1`)",
+        name: "after ten calm polls, only one of three answers, and walks by 4 % a poll for 46 polls (`BTCFEED_MIN_SOURCES=1`)",
         configured: 3,
         min_sources: 1,
         polls: 56,
