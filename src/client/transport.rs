@@ -9,8 +9,9 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events in an ordinary HTTP response, for proxies that do not support WebSocket.
     Sse,
-    /// gRPC, which needs HTTP/2 from end to end. The prices at a moment, and what redundancy reads of the history, come
-    /// over HTTP from the same address, so a port that serves only gRPC is not enough for them.
+    /// gRPC, which needs HTTP/2 from end to end. [`prices_at`](super::Client::prices_at) and
+    /// [redundancy](super::Builder::redundancy) also send ordinary HTTP requests to the same address. These requests
+    /// fail on a port that serves only gRPC.
     #[cfg(feature = "grpc")]
     Grpc,
 }

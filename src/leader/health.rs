@@ -21,8 +21,8 @@ pub(super) struct HealthMonitor {
     down_after: Duration,
     /// The moment of each currency's last price. If the feed has none, it is the start of the term.
     last: BTreeMap<Currency, Instant>,
-    /// The moment of each currency's last price from enough sources. Until there is one in this term, it is the moment
-    /// in `last` at the start of the term.
+    /// The moment of each currency's last price from enough sources. At the start of a term, it is a copy of `last`,
+    /// even if those prices came from few sources.
     checked: BTreeMap<Currency, Instant>,
     /// The newest description of each price that comes from few sources.
     thin: BTreeMap<Currency, String>,

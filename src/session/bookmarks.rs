@@ -25,7 +25,8 @@ use tracing::warn;
 
 /// Time between two regular writes.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// Delay of a write that is due at once. Sessions that end during the delay share the write.
+/// Delay before a write that does not wait for the next regular one. Sessions that end during the delay share this
+/// write.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 /// Maximum time that a close waits for its bookmark to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
@@ -229,9 +230,10 @@ impl Bookmarks {
         }
     }
 
-    /// Writes all positions that have moved, and removes the positions of ended sessions from memory. Positions that
-    /// have not moved are put back if the store has lost them: all of them if `all` is true, otherwise only those that
-    /// are about to be removed.
+    /// Writes all positions that have moved. Then removes the positions of ended sessions from memory. If a position
+    /// could not be written, it stays in memory while there are fewer than `MAX_BOOKMARKS`. Positions that have not
+    /// moved are put back if the store has lost them: all of them if `all` is true, otherwise only those that are about
+    /// to be removed.
     pub(super) async fn write(&self, all: bool) -> Result<()> {
         let (moved, kept): (Vec<_>, Vec<_>) = {
             let open = self.open();

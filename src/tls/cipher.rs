@@ -1,9 +1,9 @@
 //! Encryption and decryption of single records.
 //!
-//! The ciphers of rustls allocate each record, and keep an expanded key for each direction: 600 bytes that an idle
-//! connection does not need. So TLS 1.3 uses AWS-LC directly here: a record is encrypted in a buffer of the caller, and
-//! the key of the client is expanded only when a record arrives. The format of the records still comes from rustls.
-//! TLS 1.2, which hardly any client uses, uses the ciphers of rustls.
+//! The ciphers of rustls allocate memory for each record, and keep the keys of both directions expanded. An expanded
+//! key has about 600 bytes, and most clients hardly ever send a record. So TLS 1.3 uses AWS-LC directly: a record is
+//! encrypted in a buffer of the caller, and the key that decrypts is expanded only when a record arrives. The format of
+//! the records still comes from rustls. TLS 1.2, which hardly any client uses, uses the ciphers of rustls.
 
 use super::reader::HEADER_BYTES;
 use arrayvec::ArrayVec;
@@ -49,8 +49,8 @@ impl Sealer {
         let (fixed, explicit) = iv.as_ref().split_at(suite.aead_alg.key_block_shape().fixed_iv_len);
         let mut encrypter = suite.aead_alg.encrypter(key, fixed, explicit);
         if next > 0 {
-            // AWS-LC checks that the numbers of records increase, and counts from the first one that it sees. So it
-            // must see the number zero first. rustls has already sent a record with this number, so the one that is
+            // AWS-LC checks that the numbers of records increase, and treats the first number that it sees as zero. So
+            // it must see the number zero first. rustls has already sent a record with this number, so the one that is
             // encrypted here is dropped and never leaves the process.
             let (typ, payload) = (ContentType::ApplicationData, OutboundChunks::Single(&[]));
             drop(encrypter.encrypt(OutboundPlainMessage { typ, version: VERSION, payload }, 0)?);

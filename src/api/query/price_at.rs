@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The accepted lengths of a window.
 const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
-/// A moment, and the length of the time before it over which to average.
+/// A moment, and the length of the window that ends at this moment. The answer has the average over the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PriceAtQuery {
     pub(crate) currencies: Currencies,

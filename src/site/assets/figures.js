@@ -5,12 +5,13 @@ import { directionOf, formatChange, formatPrice, formatSince } from './format.js
 import { DAY, INTERVALS } from './ranges.js'
 import { write } from './write.js'
 
-/** The last day of a currency: its candles, the change as a share, and `since`, the moment of the first price if the
- *  prices do not cover the whole day. `begin` is the id of the first entry of the feed, if it is known. */
+/** The last day of a currency: its candles, `share` (the change of the price, 0.01 for 1 %), and `since` (the moment of
+ *  the first price, if the prices do not cover the whole day). `begin` is the id of the first entry of the feed, if it
+ *  is known. */
 export function dayOf(series, currency, now, begin = 0) {
   const { candles, isKnown } = series.day(currency, now)
   const price = series.last(currency)?.prices[currency]
-  // The candle in which the day begins contains the price of that moment.
+  // The first candle normally contains the moment 24 hours ago. Its `open` counts as the price of that moment.
   const [first] = candles
   if (!isKnown || first === undefined || price === undefined) return { candles }
   const isYoung = first.t > now - DAY + 2 * INTERVALS['5m']

@@ -103,9 +103,9 @@ fn perform(is_tls13: bool, changes: &[Change], pieces: &mut dyn Iterator<Item = 
     }
 }
 
-/// Changes `bytes`, before which the client has sent `begin` others. After the hello, some records are encrypted, so
-/// their bytes are random. So that none of them is read as the head of a record, nothing is added or removed there, and
-/// no length is changed.
+/// Applies the changes to `bytes`. The client has sent `begin` bytes before them. After the hello, no byte is added or
+/// removed, and no length of a record is changed. Otherwise the server could read encrypted bytes as the head of a
+/// record. Encrypted bytes differ in each run, so the outcome would be random.
 fn change(bytes: &mut Vec<u8>, begin: usize, changes: &[Change]) {
     let (end, lengths) = (begin + bytes.len(), lengths(bytes));
     for Change { at, kind, value } in changes.iter().filter(|change| (begin..end).contains(&change.at)) {

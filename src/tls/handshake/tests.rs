@@ -1,4 +1,4 @@
-//! Handshakes that fail after the hello of a client.
+//! Handshakes that the server rejects.
 
 use super::*;
 use crate::tls::failure::HandshakeError;
