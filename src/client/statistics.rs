@@ -8,7 +8,7 @@ pub struct Statistics {
     pub taken: u64,
     /// The copies that were dropped.
     pub doubled: u64,
-    /// The entries that were read from the history, because no connection had them. Only with
+    /// The entries that came from the history before any connection had sent them. Only with
     /// [redundancy](super::Builder::redundancy).
     pub healed: u64,
     /// Counts of each address, in the order in which they were given.

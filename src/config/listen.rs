@@ -4,7 +4,7 @@ use super::row::{Rejected, Values};
 use std::net::{SocketAddr, ToSocketAddrs};
 
 /// `HOST:PORT`, where `HOST` is an IP address or a name. A name is resolved immediately: its first IPv4 address is
-/// used, or its first IPv6 address if it has no other.
+/// used, or its first IPv6 address if it has no IPv4 address.
 #[derive(Clone, Copy)]
 pub(super) struct ListenAddress;
 
@@ -22,7 +22,7 @@ impl Values for ListenAddress {
         let (host, port) = text.rsplit_once(':').ok_or(Rejected::Unexpected)?;
         let port: u16 = port.parse().map_err(|_| Rejected::Unexpected)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        // A host of only digits and dots is an IP address, and an invalid one, because it was not parsed above.
+        // A host without letters can only be an invalid IP address, because a valid one has been parsed above.
         let has_letter = host.contains(|c: char| c.is_ascii_alphabetic());
         if !has_letter || !host.chars().all(is_name) {
             return Err(Rejected::Unexpected);

@@ -206,7 +206,7 @@ mod tests {
         );
         let mut of = tick(vec![]);
         let plain = messages(Format::Audit, Currency::Usd, &of);
-        assert_eq!(plain, messages(Format::Full, Currency::Usd, &of), "the inputs are not kept");
+        assert_eq!(plain, messages(Format::Full, Currency::Usd, &of), "without an audit, both formats are equal");
         let Event::Tick { tick, .. } = &mut of.event else { panic!("a tick") };
         tick.audit = serde_json::from_str(json).ok().map(Arc::new);
         let parameters = serde_json::to_string(&tick.audit.as_ref().unwrap().parameters).unwrap();

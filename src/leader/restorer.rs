@@ -21,8 +21,8 @@ use tracing::warn;
 
 /// The mean time between two comparisons.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The number of consecutive comparisons that must find entries missing. A single one may only mean that the feed has
-/// changed between two requests.
+/// The number of consecutive comparisons that must find entries missing. One is not enough, because the feed may change
+/// between the requests of a comparison.
 const DIFFERENCES: u32 = 2;
 /// The time between two comparisons of each entry.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
@@ -103,8 +103,8 @@ impl Restorer {
         Ok(chain.len().saturating_sub(self.store.count(first.id.before(), last.id).await?))
     }
 
-    /// Returns the entries of this copy that have a place inside the feed of the store. Entries newer than the store's
-    /// newest one are not among them, because the leader restores these. Entries of another chain have no place.
+    /// Returns the entries of this copy that the store should have before its newest entry. Later entries are left out,
+    /// because the leader restores them. Entries of another chain ([`newest_chain`]) are left out, too.
     async fn chain(&self) -> Result<Vec<Arc<Entry>>> {
         let newest = self.store.head().await?;
         // The store may be ahead of this copy, and then it has dropped entries that this copy still has.

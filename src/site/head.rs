@@ -1,4 +1,4 @@
-//! The head that the reference and the method share.
+//! The HTML head of the reference page and of the method page.
 
 use maud::{Markup, html};
 

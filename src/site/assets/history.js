@@ -76,5 +76,5 @@ export const oldestDay = async (currencies) => {
 /** The sources that are polled for a currency. */
 export const sources = (currency) => get('sources', { currency })
 
-/** The report of a replica about the feed. If the feed is late, the response has the status 503. */
+/** The report of a replica about the feed. It comes with the status 503 if the newest tick is too old. */
 export const report = () => get('status', {}, 503)
