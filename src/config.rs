@@ -136,8 +136,8 @@ impl Config {
         reader.finish().map(|()| address)
     }
 
-    /// Returns the value in use of the setting `env`, if it may be computed from other settings or from this machine,
-    /// or if it is a list of currencies, sources or proxies. Returns `None` for other settings.
+    /// Returns the value that is in use for the setting `env`. This covers the settings whose default depends on other
+    /// settings or on this machine, and the lists of currencies, sources and proxies. Returns `None` for all others.
     pub fn effective(&self, env: &str) -> Option<String> {
         let crate::leader::Options { replica, stale_after, down_after, .. } = &self.leader;
         let crate::server::Options { currencies, default_currency, max_connections, .. } = &self.server;

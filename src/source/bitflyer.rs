@@ -1,5 +1,5 @@
 //! bitFlyer: `GET /v1/ticker?product_code=BTC_JPY`, as described in "Ticker" of its HTTP API. It allows 500 requests in
-//! five minutes from one address. The `timestamp` is in UTC, without a zone. The URL of its terms is not verified.
+//! five minutes from one address. The `timestamp` is in UTC, without a zone. Nobody has checked the URL in `terms`.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

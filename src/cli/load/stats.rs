@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 /// The maximum number of entries whose first arrival is kept.
 const MAX_ARRIVALS: usize = 10_000;
-/// The maximum number of reasons that are counted separately, because a server may send a new one each time.
+/// The maximum number of reasons that are counted separately. Further reasons share one count. A server may send a new
+/// reason each time, so the memory must have a bound.
 const MAX_REASONS: usize = 32;
 const OTHER_REASONS: &str = "other reasons";
 

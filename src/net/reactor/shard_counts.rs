@@ -38,7 +38,7 @@ impl ShardCounts {
         }
     }
 
-    /// Measures the latency of the last client of a broadcast, if this has not been done.
+    /// Measures the latency of the last client of a broadcast, unless `note_live` has measured it.
     pub(super) fn end_broadcast(&mut self, head: TickId) {
         if std::mem::take(&mut self.untimed) > 0 {
             self.latency.record(TickId::now().since(head));
