@@ -45,7 +45,10 @@ impl HealthMonitor {
         let state = newest(&|_| true).map_or(FeedState::Live, |status| status.state);
         let about_clocks = newest(&|status| clock_is_wrong(&status.reason).is_some());
         let last: BTreeMap<_, _> = currencies.iter().map(last).collect();
-        let checked = last.clone();
+        // A degraded feed stays degraded until a price comes from enough sources.
+        let long_ago = now.checked_sub(stale_after + Duration::from_millis(1)).unwrap_or(now);
+        let is_degraded = state == FeedState::Degraded;
+        let checked = last.iter().map(|(currency, at)| (*currency, if is_degraded { long_ago } else { *at })).collect();
         HealthMonitor {
             state,
             // If the clocks agree again, the first poll reports that.
@@ -176,16 +179,20 @@ mod tests {
         );
     }
 
-    #[test]
-    fn new_leader_ends_the_status_about_clocks() {
-        let options = Options {
+    fn options() -> Options {
+        Options {
             replica: "r1".to_owned(),
             interval: Duration::from_secs(5),
             currencies: Currencies::USD_EUR,
             lease_ttl: Duration::from_secs(3),
             stale_after: Duration::from_secs(15),
             down_after: Duration::from_secs(60),
-        };
+        }
+    }
+
+    #[test]
+    fn new_leader_ends_the_status_about_clocks() {
+        let options = options();
         let outbox = Outbox::new(options.interval);
         let left = |reason: &str| {
             let status = Status { state: FeedState::Live, since: TickId::ZERO, reason: reason.to_owned() };
@@ -199,6 +206,21 @@ mod tests {
         assert_eq!(left("the feed is 2h ahead of the time, so it runs at half speed until its time is right"), live);
         assert_eq!(left("no price in USD: no source was asked"), live, "it is not about clocks");
         assert_eq!(left(CLOCKS_AGREE), None);
+    }
+
+    #[test]
+    fn new_leader_of_a_degraded_feed_knows_it() {
+        let (options, now) = (options(), Instant::now());
+        let outbox = Outbox::new(options.interval);
+        let status = Status { state: FeedState::Degraded, since: TickId::ZERO, reason: String::new() };
+        outbox.push(Record::now(Event::Status(status)));
+        let last = |currency| (currency, LastPrice { at: now, ..LastPrice::default() });
+        let last = options.currencies.iter().map(last).collect();
+        let mut health = HealthMonitor::new(&options, &EmptyFeed, &outbox, &last);
+        let few = Poll { thin: [(Currency::Eur, "EUR from 1 of 3 sources (a)".to_owned())].into(), ..prices(&Currency::ALL) };
+        assert_eq!(health.update(&few, now + Duration::from_secs(1), TIME), None);
+        let enough = health.update(&prices(&Currency::ALL), now + Duration::from_secs(6), TIME);
+        assert_eq!(enough.map(|status| status.state), Some(FeedState::Live));
     }
 
     #[test]

@@ -72,7 +72,11 @@ impl Restorer {
             }
             (compared, refused) = (Instant::now(), None);
             match self.put_back().await {
-                Ok(Attempt { lacking: 0, .. }) => differences = 0,
+                Ok(Attempt { lacking: 0, .. }) => {
+                    differences = 0;
+                    fault.clear();
+                    rejected.clear();
+                }
                 Ok(Attempt { lacking, added: 0 }) => {
                     if rejected.is_due() {
                         warn!(
@@ -84,6 +88,7 @@ impl Restorer {
                 }
                 Ok(Attempt { lacking, added }) => {
                     fault.clear();
+                    rejected.clear();
                     warn!(entries = added, of = lacking, "put entries back that the store had lost");
                 }
                 Err(error) if fault.is_due() => warn!(%error, "cannot put lost entries back, retrying"),

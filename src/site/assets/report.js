@@ -17,7 +17,8 @@ export async function ask(lastId, replica) {
   if (performance.now() - askedAt < ASK_EVERY_MS) return undefined
   askedAt = performance.now()
   const report = await history.report().catch(() => undefined)
-  if (report === undefined) return undefined
+  // A replica that is full answers with a problem.
+  if (report?.store === undefined) return undefined
   if (report.last_id > lastId) {
     // If the update arrives in this time, the caller ignores the answer.
     await new Promise((wake) => { setTimeout(wake, UNDERWAY_MS) })
