@@ -195,8 +195,8 @@ fn price_kind(config: &Config) -> PriceKind {
     PriceKind::of(config.source_names())
 }
 
-/// Returns the settings that replicas of one feed must share, as text. Those after the semicolon may differ for a
-/// while.
+/// Returns a text with the settings of a feed. The part before the semicolon must be the same on all replicas. The part
+/// after it may differ for a while, for example during an update.
 pub(crate) fn shared_settings(config: &Config) -> String {
     let kind = price_kind(config).as_str();
     let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
@@ -226,7 +226,7 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
     config.sources.iter().map(SourceConfig::open).collect()
 }
 
-/// Polls all sources once. Returns their prices, if any is valid.
+/// Polls all sources once. Returns the prices that the method makes of the answers, if any is valid.
 ///
 /// # Errors
 /// If a source cannot be opened.

@@ -1,8 +1,8 @@
 //! Usage of addresses on other replicas, so that the limits of an address count over all replicas.
 //!
-//! Once a second, each replica reports what addresses have used since its last report, and the number of clients of
-//! each address that has many. The other replicas charge this usage to the limits that they keep themselves. So no
-//! request waits for another replica. While the store is unavailable, each replica still has its own limits.
+//! Once a second, each replica reports what addresses have used since its last report. If an address has many clients,
+//! the report also has their number. The other replicas count this usage against their own limits. So no request waits
+//! for another replica. While the store is unavailable, each replica still has its own limits.
 
 use super::client_address::AddressBlock;
 use serde::{Deserialize, Serialize};
@@ -103,15 +103,15 @@ impl AddressUsage {
             usage.entry(block).or_default().clients = clients;
         }
         let mut addresses: Vec<_> = usage.into_iter().collect();
-        // An entry is far cheaper than a client or a request.
+        // An entry of a replay or page costs far less than a client or a request.
         let cost = |usage: &Usage| usage.clients + (usage.requests + usage.client_ids + usage.volume / 100) as usize;
         addresses.sort_by_cached_key(|(_, usage)| std::cmp::Reverse(cost(usage)));
         addresses.truncate(MAX_REPORTED);
         UsageReport { process: self.process.clone(), addresses }
     }
 
-    /// Stores the numbers of clients in a report of another process, and returns the report. Ignores a report of this
-    /// process and returns `None`.
+    /// Keeps the numbers of clients that a report of another process contains, and returns the report. Ignores a report
+    /// of this process and returns `None`.
     pub(super) fn receive(&self, mut report: UsageReport, now: Instant) -> Option<UsageReport> {
         if report.process == self.process {
             return None;

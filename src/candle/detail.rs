@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-/// The least time for which a store keeps the minutes of an hour. If entries are kept longer, so are the minutes.
+/// The shortest time for which a store keeps the minute candles of an hour. If entries are kept longer than this,
+/// minute candles are kept as long as entries.
 pub const MINUTES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The number of hours that are read from a store or written to it at once: about 200 KB of minutes for each currency.
+/// The maximum number of hours whose candles are read from a store or written to it at once. Their minute candles take
+/// about 200 KB for each currency.
 pub const PAGE_HOURS: usize = 48;
 
-/// The candles of an hour that a store keeps.
+/// A level of detail in which a store keeps the candles of an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// A candle of each minute, kept for at least [`MINUTES_KEPT`].
@@ -18,6 +20,6 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// Both details.
+    /// Both levels.
     pub const ALL: [Detail; 2] = [Detail::Minutes, Detail::Hour];
 }

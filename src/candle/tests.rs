@@ -1,4 +1,4 @@
-//! Tests of the candles and gaps that a book has after given entries.
+//! Tests of the candles and gaps of a book to which entries were added.
 
 mod kept;
 
@@ -57,7 +57,7 @@ impl TestFeed {
         seconds.step_by(10).for_each(|second| self.tick(second, "97116.17", "89348.25"));
     }
 
-    /// Returns the first moments of the candles in a range, in seconds, and the gaps.
+    /// Returns the start of each candle in a range, in seconds after `START_MS`, and the gaps as text.
     fn candles_and_gaps(&self, range: Range) -> (Vec<u64>, Vec<String>) {
         let part = self.book.part(range);
         let second = |id: TickId| id.ms().saturating_sub(START_MS) / 1000;
@@ -174,7 +174,7 @@ fn incomplete_candle_is_replaced_by_a_gap() {
     feed.prev = at(190);
     feed.ticks(200..360);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
-    // The next entry follows the one at second 310, so the store has lost those at 320 to 350.
+    // The `prev` of the next entry is the one at second 310, so the entries at seconds 320 to 350 are lost.
     feed.prev = at(310);
     feed.ticks(370..500);
     let (candles, gaps) = feed.candles_and_gaps(ALL);
@@ -211,7 +211,7 @@ fn part_is_settled_when_no_entry_can_change_it() {
     assert_eq!(settled(&feed, at(120)), None, "the last candle of the range is not complete");
     assert_eq!(settled(&feed, ALL.until), None);
     assert_eq!(feed.book.part(Range { limit: 2, ..ALL }).settled_until, Some(at(0).plus(DAY)), "a full page");
-    // The last candle of the range is over, but the euro's next tick may report an outage that started in it.
+    // The minute of the last candle is over, but the next tick in euros may report an outage that began in that minute.
     feed.tick(180, "1", "");
     feed.entry(200, Event::Status(Status { state: FeedState::Stale, since: at(170), reason: String::new() }));
     assert_eq!(settled(&feed, at(120)), None);
@@ -238,7 +238,7 @@ fn candle_counts_the_ticks_of_each_set() {
         let encoded = candle.encoded(currencies, |candle| format!("{} {currencies}", candle.ticks(currencies)));
         assert_eq!(encoded, format!("15 {currencies}"), "each set of currencies has its own text");
     }
-    // Clients may choose every set, but only the first few are kept.
+    // Clients may choose any set, but a candle keeps the encoded text of only the first few.
     let sets = || Currency::ALL.into_iter().map(Currencies::from);
     let calls = Cell::new(0);
     for set in sets().chain(sets()) {

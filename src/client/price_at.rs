@@ -10,8 +10,8 @@ use std::time::Duration;
 pub struct PriceAt {
     /// The currency.
     pub currency: Currency,
-    /// The price of the tick that was in force at the moment. `None` if the feed had a gap there, which is possible
-    /// only with a window.
+    /// The price of the tick that was in force at the moment. `None` if no tick was in force. This is possible only if
+    /// a window was asked for. Without a window, the request fails.
     pub price: Option<Price>,
     /// The id of that tick.
     pub id: Option<TickId>,

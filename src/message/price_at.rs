@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub struct PricesAtMessage<'a> {
     /// The moment.
     pub time: Timedate<'a>,
-    /// The length of the window in milliseconds. Prices are averaged over this time before the moment. Only with
-    /// `window`.
+    /// The length of the window in milliseconds, if the request has a `window`. The window ends at the moment, and
+    /// prices are averaged over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = u64))]
     pub window_ms: Option<u64>,
@@ -47,8 +47,8 @@ pub struct PriceAtMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = u64))]
     pub age_ms: Option<u64>,
-    /// The average over the window, in which each price counts for the time in which it was in force. It is rounded to
-    /// eight decimals, half to even.
+    /// The average over the window. Each price is weighted by the time in which it was in force. The average is rounded
+    /// to eight decimals, half to even.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub average: Option<ExactPrice>,

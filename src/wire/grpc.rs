@@ -1,5 +1,5 @@
-//! Length-prefixed messages of gRPC (gRPC over HTTP2, "Length-Prefixed-Message"): a byte that names the compression (0
-//! means none), the length in four bytes, and the message.
+//! Length-prefixed messages of gRPC (gRPC over HTTP2, "Length-Prefixed-Message"): a byte that is 1 if the message is
+//! compressed and otherwise 0, the length in four bytes, and the message.
 
 use bytes::{Buf, Bytes};
 

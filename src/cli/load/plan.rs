@@ -128,14 +128,15 @@ impl Plan {
 
     /// Returns a warning if there are more clients than the local ports allow.
     pub(super) fn exceeds_ports(&self, ports: u64) -> Option<String> {
-        // If the local address is given, the kernel chooses the port before it knows the server, so each port can be
-        // used for only one connection, to whichever server.
+        // If the local address is given, the kernel chooses the port before it knows the server. So each port of this
+        // address can be used for only one connection. Without a local address, a port can be used once for each
+        // server.
         let pairs = if self.from.is_empty() { self.urls.len() } else { self.from.len() };
         let max = ports.saturating_mul(pairs as u64);
         (self.connections as u64 > max).then(|| {
             format!(
                 "this machine has {ports} local ports (net.ipv4.ip_local_port_range), enough for {max} clients; \
-                 --source-address adds addresses for more"
+                 for more, add local addresses with --source-address"
             )
         })
     }

@@ -125,7 +125,8 @@ async fn reader_of_live_pieces_costs_nothing() {
         bodies.push((body, sender));
     }
     assert!(detectors.iter().all(|detector| !detector.is_reset.load(Ordering::Relaxed)));
-    // A client that does not read is behind when the second piece is produced.
+    // No poll has waited for data since the first piece, so the client may not have read that piece. Therefore, from
+    // the second piece on, all memory of the response counts.
     for (body, sender) in &mut bodies {
         sender.try_send(Ok(Bytes::from_static(b"a tick"))).unwrap();
         body.frame().now_or_never().expect("a piece");
@@ -141,7 +142,7 @@ async fn every_unread_response_counts() {
         (MonitoredBody::wrap(response, &memory, detector.clone(), ()), detector)
     };
     let stream = || Response::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
-    // Nobody has polled these bodies, because their clients have opened no window.
+    // Nobody polls these bodies. hyper does not poll a body either until its client has opened a flow-control window.
     let unread: Vec<_> = (0..11).map(|_| wrap(stream())).collect();
     assert_eq!(unread[0].1.supervise(STALL, std::future::pending::<()>()).now_or_never(), Some(None));
     let mut read = wrap(stream()).0.into_body();
@@ -149,7 +150,7 @@ async fn every_unread_response_counts() {
     let (reset, counted) =
         unread.iter().partition::<Vec<_>, _>(|(_, detector)| detector.is_reset.load(Ordering::Relaxed));
     assert_eq!((reset.len(), counted.len()), (2, 9), "a client that waits for data costs nothing");
-    // The length of content that was compressed before is known, so there is no compressor.
+    // This content was compressed in advance. Its known length shows that, so no memory of a compressor is counted.
     let packed = Response::builder().header(CONTENT_ENCODING, "gzip").body(Body::from("x")).unwrap();
     assert_eq!(wrap(packed).0.body().fixed_bytes, RESPONSE_BYTES);
 }

@@ -1,8 +1,9 @@
-// The part of the range that is shown. It ends now unless the visitor has moved its end.
+// The part of the chosen range that the chart shows. It ends at the present, unless the visitor has moved it.
 
 /** The shortest time that can be shown. */
 const MIN_MS = 60_000
-/** If the end of a window that moves forward is nearer to now than this share of its length, the window ends now. */
+/** A distance from the present, as a share of the window's length. If the visitor moves the window forward and its end
+ *  comes this close, the window ends at the present. */
 const SNAP = 0.05
 
 export class Viewport extends EventTarget {
@@ -46,8 +47,8 @@ export class Viewport extends EventTarget {
     return { from: until - ms, until }
   }
 
-  /** Shows a longer (`factor` above 1) or a shorter time. The moment at `share` of the window keeps its place. Returns
-   *  false if nothing has changed. */
+  /** Multiplies the length of the window by `factor`. The moment at `share` (0 is the start of the window, 1 its end)
+   *  keeps its place. Returns false if nothing has changed. */
   zoom(factor, share = 1) {
     const { from, until } = this.window()
     const ms = Math.min(Math.max((until - from) * factor, MIN_MS), this.#range_ms)

@@ -1,10 +1,12 @@
--- Puts entries back into places inside the feed. It needs no lease, because the neighbours of a place confirm what
--- belongs there: no entry may be between an entry and its prev. Leaves out an entry after the newest one, whose place
--- no later entry confirms, and one that is older than the retention.
+-- Puts lost entries back into the feed. It needs no lease, because the stored entries around a lost one confirm its
+-- place. The prev of the later one must not be less than the id of the lost entry. The id of the earlier one, if there
+-- is one, must not be greater than the prev of the lost entry. An entry that is newer than the newest stored one is
+-- skipped, because no later entry confirms it. An entry that is older than the retention is skipped too.
 -- KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
 -- Returns the number of entries that were put back
 
--- Returns the first entry that `command` finds from the id `from` to the id `to`, or nil.
+-- Returns the first entry that `command` finds on the way from the id `from` to the id `to`, or nil. Skips members of
+-- the set that are no entries.
 local function neighbour(command, from, to)
   local skipped = 0
   while true do
