@@ -11,7 +11,7 @@
 //! | `headers` | names of our own headers |
 //! | `problem` | errors as problem details |
 //! | `request_id` | ids of requests |
-//! | `request_errors` | mistakes in a request, in a bounded number |
+//! | `request_errors` | list of the mistakes in a request, with a maximum length |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `page` | pages of the history, from either end |
 //! | `query` | parameters |
@@ -29,7 +29,7 @@
 //! | `document` | files, and documents with the address of the server |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
-//! | `rest` | latest, history, the price at a moment, candles, sources, status, and the shapes of other services |
+//! | `rest` | latest, history, price at a moment, candles, sources, status, and answers in formats of other services |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |

@@ -2,9 +2,9 @@
 //! connections and requests in a second, entries of replays and pages in a minute, and new `client_id`s in an hour. So
 //! one address cannot take all connections, and reconnecting does not reset a limit.
 //!
-//! Only addresses that have clients, or whose rates have not recovered, need memory. The rates of requests and of
-//! entries recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of
-//! addresses that had clients in the last minute.
+//! Only addresses that have clients, or whose rates have not recovered, need memory. A rate has recovered when the
+//! address may use all of it again. The rates of requests and of entries recover within a minute, and few addresses
+//! make new `client_id`s. So the memory depends on the number of addresses that had clients in the last minute.
 
 use super::address_usage::{AddressUsage, UsageReport};
 use super::client_address::{AddressBlock, TrustedProxies};
@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// Burst of an address: at once, it may make as many new connections and requests as its rate allows in this time.
+/// Time that determines the burst of an address: the address may make as many new connections and requests at once as
+/// its rate allows in this time.
 const BURST: Duration = Duration::from_secs(10);
 /// Time between two removals of addresses whose rates have recovered.
 const FORGET_EVERY: Duration = Duration::from_secs(5);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 It prints a line for each currency: the price of the last tick at or before the moment, and the time and id of that \
-tick. With --window, another line has the average over this time before the moment. Each price counts for the time in \
-which it was in force.
+tick. With --window, another line for each currency has the average over the window, which ends at the moment. In the \
+average, each price is weighted by the time in which it was in force.
 
 Examples:
   btcfeed at 2026-11-20T09:20:33Z                     at a moment, of the feed on this machine
@@ -38,7 +38,7 @@ pub(super) fn command() -> Command {
             .long("window")
             .value_name("TIME")
             .value_parser(arguments::positive_duration)
-            .help("Print also the average over this time before the moment: 1s to 1h"),
+            .help("Print also the average over a window of this length that ends at the moment: 1s to 1h"),
         arguments::currency_flag(),
         arguments::authority_flag(),
         arguments::key_flag(),

@@ -23,7 +23,8 @@ pub struct Client {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before build"]
 pub struct Builder {
-    /// The addresses. They are parsed here, so that the builder never holds the text of a password.
+    /// The addresses. Each is parsed at once, which rejects an address with a password. So the builder never holds a
+    /// password.
     addresses: Vec<Result<Address, Error>>,
     options: ClientOptions,
 }
@@ -49,8 +50,9 @@ impl Client {
         Updates::new(self.target.clone())
     }
 
-    /// Returns, for each chosen currency, the price in force at a moment, by default now, from the first address that
-    /// answers. With a `window` (1 s to 1 h), each currency also has the average over this time before the moment.
+    /// Returns the price in force at a moment, for each chosen currency. Without a `time`, the moment is now. The
+    /// prices come from the first address that answers. With a `window` (1 s to 1 h), each currency also has the
+    /// average over the window, which ends at the moment.
     ///
     /// # Errors
     /// [`Error::Refused`] with the status 404 if the feed had no price then, and with another one if an argument or the
@@ -62,8 +64,8 @@ impl Client {
 }
 
 impl Builder {
-    /// Adds an address of the same feed. Streams are spread over all addresses, and each attempt to connect again uses
-    /// the next address that no other connection uses.
+    /// Adds an address of the same feed. Streams are spread over all addresses. Each attempt to connect again uses the
+    /// next address that no other connection of the same stream uses. If there is none, it uses the same address again.
     pub fn also_at(mut self, address: &str) -> Builder {
         self.addresses.push(Address::parse(address));
         self
@@ -116,10 +118,10 @@ impl Builder {
     }
 
     /// Sets a name under which the server remembers the last id that it has sent. It is for a client that cannot keep
-    /// its [last id](Updates::last_id). If the start is the latest tick, the stream then continues after the remembered
-    /// id. A name has 22 to 64 letters, digits, dots, dashes and underscores, of which at least 8 are different. Make
-    /// it random, such as a UUID, and keep it secret, because everybody who knows it can change the remembered id. Use
-    /// it for one stream at a time.
+    /// its [last id](Updates::last_id). With the default start ([`Start::Latest`]), the stream continues after the
+    /// remembered id, if there is one. A name has 22 to 64 letters, digits, dots, dashes and underscores, of which at
+    /// least 8 are different. Make it random, such as a UUID, and keep it secret, because everybody who knows it can
+    /// change the remembered id. Use it for one stream at a time.
     pub fn client_id(mut self, name: impl Into<String>) -> Builder {
         self.options.client_id = Some(name.into().into());
         self

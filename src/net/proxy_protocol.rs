@@ -3,8 +3,8 @@
 //!
 //! Anyone could send such a header, so only trusted proxies may connect to a port with this protocol, and each of their
 //! connections must begin with a header. A connection without a valid one is closed without an answer: its client is
-//! not known, so no limit could apply to it. A proxy that forwards TCP adds no HTTP headers. Those that name a client
-//! would come from the client itself, so they do not count on this port.
+//! not known, so no limit could apply to it. A proxy that forwards TCP adds no HTTP headers. So a header that names a
+//! client, such as `X-Forwarded-For`, comes from the client itself, and does not count on this port.
 
 use crate::admission::client_address::TrustedProxies;
 use crate::telemetry::FaultLog;
@@ -36,9 +36,10 @@ const HEAD_BYTES: usize = 16;
 /// New connection whose PROXY header, if it has one, has been read.
 #[derive(Debug)]
 pub(crate) struct NewConnection {
-    /// Address of the client, or of a trusted proxy if `is_proxied` is true.
+    /// Address of the client, or of a trusted proxy that has not named its client in a PROXY header.
     pub(crate) peer: SocketAddr,
-    /// True if this address is a trusted proxy, whose requests name their client in an HTTP header.
+    /// True if `peer` is a trusted proxy and no PROXY header has been read. Such a proxy names the client of each
+    /// request in an HTTP header.
     pub(crate) is_proxied: bool,
     /// Bytes of the client that have been read.
     pub(crate) first: BytesMut,
@@ -201,7 +202,7 @@ impl Header {
     }
 }
 
-/// Returns the source of version 1. `words` are both addresses and both ports.
+/// Returns the source address in a header of version 1. `words` are both addresses and both ports.
 fn line_source<A: FromStr + Into<IpAddr>>(mut words: Split<'_, char>) -> Option<SocketAddr> {
     let addresses = [words.next()?.parse::<A>().ok()?, words.next()?.parse().ok()?];
     let ports = [port(words.next()?)?, port(words.next()?)?];
@@ -214,7 +215,8 @@ fn port(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Returns the source of version 2. `block` begins with both addresses, of `SIZE` bytes each, and both ports.
+/// Returns the source address in a header of version 2. `block` begins with both addresses, of `SIZE` bytes each, and
+/// both ports.
 fn binary_source<const SIZE: usize>(block: &[u8]) -> Option<SocketAddr>
 where
     IpAddr: From<[u8; SIZE]>,
@@ -225,11 +227,11 @@ where
     Some(SocketAddr::new(IpAddr::from(*source), u16::from_be_bytes([high, low])))
 }
 
-/// Checks that the decision about a header does not depend on the pieces in which it arrives, nor on what follows it,
-/// and that a header is bounded.
+/// Checks that the decision about a header depends neither on the pieces in which the header arrives, nor on the bytes
+/// after it. Also checks that a header is not longer than [`MAX_HEADER_BYTES`].
 ///
 /// # Panics
-/// If it does, or if the header is too long.
+/// If a check fails.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check(input: &[u8]) {
     let decide = |bytes: &[u8]| match Header::parse(bytes) {

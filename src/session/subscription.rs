@@ -105,9 +105,9 @@ impl Sessions {
         }
     }
 
-    /// Returns the message `hello`. A client shows the state that `hello` gives until a status comes on the stream. So
-    /// `hello` gives the state of the feed's newest status. A state that only this replica sees could stay forever,
-    /// because no status would replace it. A feed that has been live since its first tick has no status.
+    /// Returns the message `hello`, with the state of the feed's newest status. A client shows this state until a
+    /// status comes on the stream. So the state must not be one that only this replica sees: perhaps no status would
+    /// ever replace it. If there is no status, the feed has been live since its first tick.
     fn hello_message(&self, view: View) -> Option<Bytes> {
         let newest = self.hub.status();
         let health = match newest.as_ref().and_then(|entry| entry.status()) {

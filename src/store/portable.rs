@@ -25,7 +25,8 @@ pub struct Summary {
 #[async_trait]
 pub trait Portable: Store {
     /// Returns the replicas that have reported that they are alive, each with the time until which its last report
-    /// counts. Only a shared store has replicas while a tool uses it.
+    /// counts. The default is an empty list, because a store that is not shared cannot be open in a replica while a
+    /// tool uses it.
     async fn reports(&self) -> Result<Vec<(ReplicaBeat, TickId)>> {
         Ok(Vec::new())
     }

@@ -22,7 +22,8 @@ pub struct Combined {
     pub is_bounded: bool,
 }
 
-/// Combines values that agree. Returns the price and the used values. `bound` applies if there is only one value.
+/// Combines values that agree. Returns the price, and the used values: each value after the clamp. `bound` applies if
+/// there is only one value.
 pub(super) fn combine(
     values: &[Decimal],
     clamp_share: Decimal,
@@ -62,14 +63,14 @@ fn percentile(sorted: &[Decimal], quarters: usize) -> Decimal {
     sorted[below] + step * Decimal::from(part) / FOUR
 }
 
-/// Returns a value in cents, rounded half to even, with two decimals.
+/// Rounds a value to the cent, half to even. The result always has two decimals.
 fn cents(value: Decimal) -> Decimal {
     let mut cents = value.round_dp(CENTS);
     cents.rescale(CENTS);
     cents
 }
 
-/// Returns a value as a price in cents. A value that would be rounded to zero keeps its digits.
+/// Returns a value as a price, rounded to the cent. A value that would be rounded to zero keeps its digits.
 fn rounded_price(value: Decimal) -> Option<Price> {
     Price::new(cents(value)).or_else(|| Price::new(value))
 }

@@ -117,7 +117,7 @@ fn held_tick_comes_before_a_gap_in_the_store() {
 fn long_replay_that_sends_little_yields() {
     let mut feed = Feed::new([]);
     for place in 0..3000 {
-        // No two neighbours have the same currencies, so none can be skipped.
+        // No two consecutive ticks have prices in the same currencies, so the session must read each of them.
         let eur = (place % 2 == 0).then_some("1");
         feed.push_at(place * 10, feed.last, partial(Some("97116.17"), eur));
     }
@@ -170,7 +170,8 @@ fn read_window(feed: &Feed, session: &mut Session) -> Vec<Bytes> {
 #[test]
 fn price_of_the_held_tick_is_not_skipped() {
     let mut feed = Feed::new([]);
-    // The second tick is held. It comes in the last millisecond before the end of the period, less the grace time.
+    // The period ends at 10 s, and its grace time begins at 9 s. The second tick comes one millisecond before 9 s, so
+    // it is held.
     for (ms, price) in [(0, "10"), (8999, "11"), (9200, "11"), (9400, "11")] {
         feed.push_at(ms, feed.last, partial(Some(price), None));
     }
