@@ -180,8 +180,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if the HTTP client cannot be created, or if the
-    /// [authorities](Builder::authority) are invalid. [`Error::Options`] if the [redundancy](Builder::redundancy) is
-    /// invalid, or if another option contradicts it.
+    /// [authorities](Builder::authority) are invalid. [`Error::Options`] if the [key](Builder::key) or the
+    /// [redundancy](Builder::redundancy) is invalid, or if another option contradicts the redundancy.
     pub fn build(self) -> Result<Client, Error> {
         if let Some(problem) = self.options.problem() {
             return Err(Error::Options(problem));
@@ -196,11 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redundancy_needs_every_entry() {
+    fn invalid_options_are_rejected() {
         let build = |builder: Builder| builder.build().map(drop).map_err(|error| error.to_string());
         let builder = || Client::builder("http://localhost");
         assert_eq!(build(builder().redundancy(2).also_at("http://localhost:81")), Ok(()));
         assert_eq!(build(builder().redundancy(5)).unwrap_err(), "invalid redundancy 5: expected 1 to 4");
+        let error = build(builder().key("secret\n")).unwrap_err();
+        assert_eq!(error, "invalid key: expected printable ASCII characters without spaces");
         for sampled in [builder().changes(true), builder().every(Duration::from_secs(1)), builder().limit(5)] {
             assert!(build(sampled.clone()).is_ok());
             assert!(build(sampled.redundancy(2)).unwrap_err().contains("expected neither changes, every, limit"));

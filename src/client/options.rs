@@ -131,6 +131,11 @@ impl ClientOptions {
 
     /// Returns what is wrong with the options, if anything.
     pub(super) fn problem(&self) -> Option<String> {
+        // It is a secret, so the error does not quote it.
+        let is_valid = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.key.as_ref().is_some_and(|key| !is_valid(key.expose_secret())) {
+            return Some("key: expected printable ASCII characters without spaces".to_owned());
+        }
         let is_sampled = !self.is_chained() || self.limit > 0 || self.client_id.is_some();
         match self.redundancy {
             1 => None,

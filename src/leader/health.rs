@@ -21,8 +21,8 @@ pub(super) struct HealthMonitor {
     down_after: Duration,
     /// The moment of each currency's last price. If the feed has none, it is the start of the term.
     last: BTreeMap<Currency, Instant>,
-    /// The moment of each currency's last price from enough sources. At the start of a term, it is a copy of `last`,
-    /// even if those prices came from few sources.
+    /// The moment of each currency's last price from enough sources. At the start of a term, it is a copy of `last`, or
+    /// long ago if the feed is degraded.
     checked: BTreeMap<Currency, Instant>,
     /// The newest description of each price that comes from few sources.
     thin: BTreeMap<Currency, String>,
@@ -214,10 +214,11 @@ mod tests {
         let outbox = Outbox::new(options.interval);
         let status = Status { state: FeedState::Degraded, since: TickId::ZERO, reason: String::new() };
         outbox.push(Record::now(Event::Status(status)));
-        let last = |currency| (currency, LastPrice { at: now, ..LastPrice::default() });
+        let last = |currency| (currency, LastPrice { id: TIME, at: now });
         let last = options.currencies.iter().map(last).collect();
         let mut health = HealthMonitor::new(&options, &EmptyFeed, &outbox, &last);
-        let few = Poll { thin: [(Currency::Eur, "EUR from 1 of 3 sources (a)".to_owned())].into(), ..prices(&Currency::ALL) };
+        let few =
+            Poll { thin: [(Currency::Eur, "EUR from 1 of 3 sources (a)".to_owned())].into(), ..prices(&Currency::ALL) };
         assert_eq!(health.update(&few, now + Duration::from_secs(1), TIME), None);
         let enough = health.update(&prices(&Currency::ALL), now + Duration::from_secs(6), TIME);
         assert_eq!(enough.map(|status| status.state), Some(FeedState::Live));

@@ -15,6 +15,10 @@ export function readOptions(options) {
     throw new TypeError('invalid options since and after: expected only one of them')
   }
   if (after !== undefined && !/^\d+$/.test(after)) throw invalid('after', `${after}`, 'the id of an update')
+  // It is a secret, so the error does not quote it.
+  if (key !== undefined && !/^[!-~]+$/.test(key)) {
+    throw new TypeError('invalid key: expected printable ASCII characters without spaces')
+  }
   if (!Object.hasOwn(PATHS, transport)) throw invalid('transport', transport, 'websocket or sse')
   if (!(Number.isInteger(redundancy) && redundancy >= 1 && redundancy <= MAX_REDUNDANCY)) {
     throw invalid('redundancy', redundancy, `1 to ${MAX_REDUNDANCY}`)

@@ -179,6 +179,7 @@ test('invalid options are errors', () => {
   for (const [options, expected] of [
     [{}, 'missing url outside of a page: expected ws://, wss://, http:// or https://'],
     [{ url, redundancy: 5 }, 'invalid redundancy 5: expected 1 to 4'],
+    [{ url, key: 'secret\n' }, 'invalid key: expected printable ASCII characters without spaces'],
     [
       { url, redundancy: 2, limit: 5 },
       'invalid options with redundancy: expected neither changes, every, limit nor clientId',

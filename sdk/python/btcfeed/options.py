@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -30,6 +31,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.since is not None and self.after is not None:
             raise ValueError("invalid since and after: expected only one of them")
+        # It is a secret, so the error does not quote it.
+        if self.key is not None and not re.fullmatch("[!-~]+", self.key):
+            raise ValueError("invalid key: expected printable ASCII characters without spaces")
         if self.transport not in TRANSPORTS:
             raise ValueError(f"invalid transport {self.transport!r}: expected websocket or sse")
         if not 1 <= self.redundancy <= MAX_REDUNDANCY:

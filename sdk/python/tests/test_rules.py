@@ -134,6 +134,7 @@ def test_events_may_be_cut_anywhere():
     [
         ({"since": 1, "after": 2}, "invalid since and after: expected only one of them"),
         ({"redundancy": 5}, "invalid redundancy 5: expected 1 to 4"),
+        ({"key": "secret\n"}, "invalid key: expected printable ASCII characters without spaces"),
         ({"redundancy": 2, "limit": 5}, "expected neither changes, every, limit nor client_id"),
         ({"transport": "tcp"}, "invalid transport 'tcp': expected websocket or sse"),
     ],
