@@ -28,8 +28,8 @@ pub struct Inspection {
     pub settings: Option<String>,
     /// The commands that a leader needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
-    /// The other commands that the server rejects, each with the server's reason. Without them, candles of hours are not
-    /// kept, or connections have no names.
+    /// The other commands that the server rejects, each with the server's reason. Without them, candles of hours are
+    /// not kept, or connections have no names.
     pub optional: Vec<String>,
     /// The main keys of the feed that have a wrong type, for example because another program uses them. Each names its
     /// type and the expected one.
@@ -81,8 +81,8 @@ impl Inspector<'_> {
         })
     }
 
-    /// Tries each command that the feed uses. Returns those that are rejected: first those that a leader needs, then the
-    /// others.
+    /// Tries each command that the feed uses. Returns those that are rejected: first those that a leader needs, then
+    /// the others.
     async fn rejected(&self) -> (Vec<String>, Vec<String>) {
         let needs = self.server.needs();
         let trial = rights::commands(self.keys, "check", self.server.publish_command(), &needs);
