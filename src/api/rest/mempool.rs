@@ -68,8 +68,8 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
 #[utoipa::path(
     get, path = "/api/v1/historical-price", tag = "prices", operation_id = "mempool_historical_price",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
-        "curl 'http://localhost:8080/api/v1/historical-price?currency=EUR&timestamp='$(date +%s)\n",
-        "curl 'http://localhost:8080/api/v1/historical-price?currency=USD'"
+        "curl 'http://localhost:8080/api/v1/historical-price?currency=USD'\n",
+        "curl 'http://localhost:8080/api/v1/historical-price?currency=EUR&timestamp='$(date +%s)"
     )}]))),
     params(parameters::HistoricalPriceParameters, parameters::IfNoneMatch),
     responses(

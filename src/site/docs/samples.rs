@@ -17,9 +17,6 @@ pub(super) struct Sample {
 /// Address in the samples that ask for one answer. It is replaced by the address of each operation.
 const LATEST: &str = "http://localhost:8080/v1/prices/latest";
 
-/// Moment in Unix seconds.
-const MOMENT: &str = "1795166431";
-
 /// Programs that ask for one answer.
 const GET: [(&str, &str, &str); 3] = [
     ("JavaScript", "js", include_str!("../../../examples/docs/get.js")),
@@ -54,10 +51,8 @@ pub(super) fn of_operation(operation: &Value) -> Vec<Sample> {
     };
     let program = commands.split(' ').next().unwrap_or_default();
     let mut samples = vec![sample(if program == "websocat" { "websocat" } else { "curl" }, "sh", commands.to_owned())];
-    if let Some((url, rest)) = commands.strip_prefix("curl '").and_then(|rest| rest.split_once('\'')) {
-        // The shell appends the time to some URLs. The programs have a moment instead.
-        let url = if rest.starts_with("$(date +%s)") { format!("{url}{MOMENT}") } else { url.to_owned() };
-        samples.extend(GET.map(|(language, id, source)| sample(language, id, source.replace(LATEST, &url))));
+    if let Some(url) = commands.strip_prefix("curl '").and_then(|rest| rest.split('\'').next()) {
+        samples.extend(GET.map(|(language, id, source)| sample(language, id, source.replace(LATEST, url))));
     }
     samples
 }
