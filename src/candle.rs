@@ -30,8 +30,8 @@ pub struct Book {
     minutes_kept: Duration,
     /// The id of the newest entry.
     head: TickId,
-    /// For each currency, the id of the newest tick that has its price. For a tick in a candle from a store, it is the
-    /// start of that candle.
+    /// For each currency, the id of the newest tick that has its price. If that tick came in a candle from a store, its
+    /// id is not known, and this is the start of the candle.
     last_priced: [TickId; Currency::ALL.len()],
     series: [Series; Interval::ALL.len()],
     /// The ranges in which entries or prices are missing, in the order of their ends.
@@ -57,7 +57,7 @@ struct Missing {
 pub struct Range {
     /// The length of each candle.
     pub interval: Interval,
-    /// The currencies. A candle without a price in any of them is left out.
+    /// The currencies. A candle that has a price in none of them is left out.
     pub currencies: Currencies,
     /// The exclusive lower bound of a candle's first moment.
     pub after: TickId,
@@ -258,7 +258,7 @@ impl Book {
         for series in &mut self.series {
             series.expire(self.head);
         }
-        // A range without minutes counts as expired when all minutes before it have expired.
+        // A range of `without_minutes` becomes a part of the expired time when no minutes before it are kept.
         while let Some(range) = self.without_minutes.front().copied()
             && range.after <= self.series[minutes].expired.max(kept_from)
         {
@@ -316,7 +316,7 @@ impl Book {
     }
 
     /// Returns true if every chosen currency has a price at or after `end`. Then the candles and gaps before `end` are
-    /// final, unless the feed loses entries. The ids of future ticks are higher, and a future outage starts at the last
+    /// final, unless the feed loses entries: a future tick has a higher id, and a future outage starts at the last
     /// price of a currency.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
         currencies.iter().all(|currency| self.last_priced[currency as usize] >= end)

@@ -39,8 +39,8 @@ use std::time::Duration;
 /// The version of the method, as in each tick.
 pub const VERSION: u32 = 1;
 
-/// `OUTLIER`, `NO_AGREEMENT` and `TOO_FEW` begin the reasons for which a value is excluded after it was compared with
-/// the others. A value that is excluded for another reason was not compared.
+/// If a value is excluded after it was compared with the others, the text of the reason begins with `OUTLIER`,
+/// `NO_AGREEMENT` or `TOO_FEW`. A value that is excluded for another reason was not compared.
 pub(crate) const OUTLIER: &str = "outlier: ";
 const NO_AGREEMENT: &str = "no agreement: ";
 const TOO_FEW: &str = "too few sources: ";
@@ -52,8 +52,9 @@ pub(crate) const FROZEN: &str = "frozen: ";
 pub struct Rules {
     /// The time between two polls.
     pub interval: Duration,
-    /// The greatest age of an answer, by its own time and by the time at which it arrived. Neither time may be further
-    /// than this in the future. The limit may be higher for a source that may be asked only rarely.
+    /// The greatest age of an answer. It is measured from the time in the answer, from its arrival, and from the time
+    /// of the last trade if that trade is the value. None of these times may be more than this duration in the future.
+    /// The limit may be higher for a source that may be asked only rarely.
     pub max_age: Duration,
     /// The greatest distance of a value from the median of the others, as a share of this median.
     pub outlier_share: Decimal,
@@ -133,7 +134,7 @@ impl CurrencyMethod {
         }
     }
 
-    /// Learns from a price of the feed that another replica made, or this one in an earlier term.
+    /// Learns from a price in the feed. Another replica made it, or this replica did in an earlier term.
     pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize, interval: Duration) {
         self.speed.learn(at, price, sources, interval);
     }

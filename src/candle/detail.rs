@@ -1,4 +1,4 @@
-//! The levels of detail in which a store keeps the candles of an hour.
+//! How finely a store keeps an hour that has ended: a candle of each minute, or one candle of the whole hour.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const MINUTES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// about 200 KB for each currency.
 pub const PAGE_HOURS: usize = 48;
 
-/// A level of detail in which a store keeps the candles of an hour.
+/// How finely a store keeps an hour that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// A candle of each minute, kept for at least [`MINUTES_KEPT`].

@@ -48,9 +48,9 @@ const MIN_INTERVAL: Row<Durations> = Row {
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
     help: "Maximum age of a source's price",
-    details: "This applies to the time in the answer, to the time of the last trade if that is the price, and to the \
-              arrival of the answer. None of these times may be in the future by more than this maximum. For a source \
-              with a minimum interval, the maximum age is at least three times that interval.",
+    details: "This applies to the time in the answer, to the arrival of the answer and, if the price is that of the \
+              last trade, to the time of this trade. None of these times may be in the future by more than this \
+              maximum. For a source with a minimum interval, the maximum age is at least three times that interval.",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
     example: "30s",
@@ -78,7 +78,8 @@ const MIN_SOURCES: Row<Numbers> = Row {
     env: "BTCFEED_MIN_SOURCES",
     help: "Minimum number of sources that must agree on a price",
     details: "If fewer sources are configured for a currency, all of them must agree. With 1, a source that is alone \
-              may move the price only as fast as several sources did in the hour before they last agreed.",
+              may move the price no faster than several sources moved it together, in the hour that ended when several \
+              sources last agreed.",
     values: Numbers { min: 1, max: 100, max_words: None },
     default: DefaultValue::Fixed("2"),
     example: "3",

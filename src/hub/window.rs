@@ -204,7 +204,7 @@ impl Window {
     }
 
     /// Passes the entries after `cursor` to `examine`. If `examine` returns a condition, the entries that follow and
-    /// meet it are skipped. Only the last of them is passed to `examine`. The returned batch has no items, and its
+    /// meet it are skipped, except the last one of them, which is passed next. The returned batch has no items, and its
     /// count is zero.
     pub(super) fn examine(
         &self,

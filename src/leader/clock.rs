@@ -28,10 +28,10 @@ use tracing::{info, warn};
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// The maximum difference between two times that agree, if at least one of them comes from a source.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
-/// The time for which the times of sources are used.
+/// How long the times in the answers of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
-/// If the sources confirm no clock, they are believed if they differ by more than this from the count or, at the start
-/// of a count, from the store's clock.
+/// The sources are believed against both clocks only if they differ by more than this from the count. At the start of a
+/// count, it is the difference from the store's clock.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// If the clocks of the store and of this machine agree, and the count is behind them by at most this, they correct it
 /// at once.
@@ -114,8 +114,8 @@ impl FeedClock {
         }
     }
 
-    /// Returns true until this process has written an entry, or has got one after the first. Until then only clocks and
-    /// sources tell the time.
+    /// Returns true until this process has written an entry or has got a second one. The age of the first one that it
+    /// gets is not known, so until then only clocks and sources tell the time.
     pub(super) fn is_unproven(&self) -> bool {
         self.state().newest_at.is_none()
     }
@@ -152,7 +152,8 @@ impl FeedClock {
         record.reckoned_at(moment, passed)
     }
 
-    /// Returns true unless the entry that was written from this record certainly has the time of the store's clock.
+    /// Returns true if the clocks must be compared after this record was written: its entry may have another time than
+    /// that of the store's clock, or the clocks contradicted each other when they were last compared.
     pub(super) fn is_suspect(&self, record: &Record, id: TickId, prev: TickId) -> bool {
         let is_reckoned = record.reckoned.is_some_and(|reckoned| reckoned.moment == id);
         is_reckoned || id == prev.next() || self.state().fault.is_some()
@@ -181,10 +182,10 @@ impl FeedClock {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
 
-    /// Returns the time with which a poll compares the times in the answers of sources: the feed's time, or the time of
-    /// the sources if they agree on another one. If the feed is ahead or its time is not known, it is the time of the
-    /// sources or, if they agree on none, `own`, the time of this machine's clock. `own` comes last, because a wrong
-    /// clock would reject good sources.
+    /// Returns the time with which a poll compares the times in the answers of sources. This is the time of the sources
+    /// if they agree on another one than the feed's, or if the feed is ahead or its time is not known. Otherwise it is
+    /// the feed's time. If the sources agree on no time, and the feed's time cannot be used, it is `own`, the time of
+    /// this machine's clock. `own` comes last, because a wrong clock would reject good sources.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());
         let count = state.moment(now).filter(|_| !state.is_slow);
@@ -291,8 +292,8 @@ impl State {
         // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // An id is later than expected by more than `MAX_CLOCK_ERROR` only if the id before it is, too, because ids
-        // increase. The count then continues from the id.
+        // The store takes no time that is more than `MAX_CLOCK_ERROR` from the count. An id that is further ahead comes
+        // from the id before it, because ids increase. The count then continues from this id.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }
@@ -318,7 +319,7 @@ impl State {
                 confirmed.unwrap_or(if sources.differs(count) > SOURCE_CERTAIN { sources } else { count })
             }
             _ if agree(store, count) => count,
-            // The count began when an entry arrived late, or this process was suspended.
+            // The count can be a little behind: it began with a late entry, or this process was suspended.
             _ if agree(store, own) && store > count && store.since(count) <= SMALL => store,
             _ if self.is_slow && is_confirmed(store) => store,
             // The sources confirm the count, so the store's clock is wrong.

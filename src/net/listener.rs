@@ -263,7 +263,7 @@ impl AcceptedConnection {
         let requests = self.requests.clone();
         let service = service_fn(move |request| {
             let (routing, permit) = requests.route(request);
-            // This future runs in the task of the stream, which has its own `StallDetector`.
+            // Over HTTP/2, each request has a task and a `StallDetector` of its own. This future runs in that task.
             async move {
                 let response = routing.await;
                 let memory = permit.memory().clone();

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 /// Candles
 ///
-/// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in any chosen
-/// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists what is
-/// missing. The newest candle may still change.
+/// The first, highest, lowest and last price of each interval, oldest first. An interval has no candle if none of the
+/// chosen currencies has a price in it. An interval in which entries may be missing has no candle either: `gaps` lists
+/// what is missing. The newest candle may still change.
 #[utoipa::path(
     get, path = "/v1/candles", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

@@ -22,9 +22,9 @@ pub(super) struct KeyNames {
     /// The candle of each hour that has ended, a hash like the one of the minutes. Nothing in it expires.
     pub(super) hours: String,
     pub(super) live: String,
-    /// The prefix of keys that hold no data of the feed. `btcfeed check` and candidates for the lease write some of
-    /// them to try their rights, and the leader writes one before `WAIT`. The same name is the channel on which they
-    /// try `PUBLISH`.
+    /// The prefix of keys that hold no data of the feed. The leader writes one of them before `WAIT`. `btcfeed check`
+    /// and candidates for the lease write others to try their rights, and try `PUBLISH` on a channel whose name is this
+    /// prefix alone.
     pub(super) check: String,
     /// The channel for messages between replicas.
     pub(super) messages: String,
@@ -33,7 +33,8 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
-    /// Returns the keys of the feed, with that of an imaginary client, to try whether the user may access them.
+    /// Returns the keys of the feed, among them one of an imaginary client. They are used to try whether the user of
+    /// Redis may access them.
     pub(super) fn all(&self) -> [String; 11] {
         let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, hours, .. } = self;
         let client = format!("{}check", self.client);
