@@ -151,7 +151,7 @@ async fn long_notice_is_cut_and_can_be_opened() {
 }
 
 #[tokio::test]
-async fn page_fits_phone_and_desktop_in_both_themes() {
+async fn page_fits_screens_and_keeps_the_theme() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     let url = format!("http://{}/#currency=USD,EUR", replica.address);

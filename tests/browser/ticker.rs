@@ -1,4 +1,4 @@
-//! What a visitor sees of a price: its figures, its tag, its sources, and what is missing.
+//! What a visitor sees of a price (its figures, its tag and its sources), and what a screen reader gets.
 
 use super::driver::Browser;
 use crate::support::exchange::{Exchange, Mode};
@@ -115,7 +115,7 @@ async fn sources_have_their_own_price_age_and_state() {
         let href = browser.run(&link).await.as_str().unwrap().to_owned();
         assert!(href.starts_with(&format!("http://{}/{path}", replica.address)), "{href}");
     }
-    // The table shows what changes while it is visible.
+    // The table is updated only while it is visible.
     browser.run("document.getElementById('sources').scrollIntoView()").await;
     exchange.set("bitstamp", Mode::Status(503, None));
     until("a failed source", async || row(1).await.contains(" s\tPaused for ")).await;
@@ -136,7 +136,7 @@ async fn screen_readers_get_a_table_and_no_flood() {
     let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap();
     let before = points().await;
     until("five updates", async || points().await >= before + 5).await;
-    assert_eq!(browser.run("return spoken").await, json!([]), "nothing is announced for each tick");
+    assert_eq!(browser.run("return spoken").await, json!([]), "no tick is announced");
     let unnamed = "return [...document.querySelectorAll('button, input, a, [tabindex], section, table')]
         .filter((it) => !it.closest('[hidden]') && !(it.ariaLabel || it.getAttribute('aria-labelledby') || it.textContent.trim()
           || it.labels?.[0]?.textContent.trim())).map((it) => it.outerHTML)";

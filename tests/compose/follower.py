@@ -142,7 +142,7 @@ class Follower(threading.Thread):
 
 
 def replay(address, after, until):
-    """Returns the entries with `after < id <= until` that a new client gets."""
+    """Returns what a new client gets after the id `after`, up to the first entry whose id is `until` or greater."""
     entries, deadline = [], time.monotonic() + 10
     with WebSocket(address, f"format=full&currency=USD,EUR&after={after}") as feed:
         while not entries or entries[-1]["id"] < until:

@@ -1,4 +1,5 @@
-//! Two primaries at the same time: the leader and one part of the clients are cut off with the old one.
+//! Two primaries of Redis at the same time. One replica and its clients stay with the old primary, and the other
+//! replicas use the new one.
 
 use super::stage::{Stage, now};
 use super::watcher::{Port, Watcher};
@@ -97,7 +98,8 @@ async fn clients_of_the_losing_primary_get_a_gap() {
             assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_lost".into()), "{gap}");
             assert_eq!(number(gap, "after"), number(&messages[last], "id"));
             assert_eq!(number(gap, "before"), number(&messages[last + 2], "id"));
-            // The gap also stands for the entries that took the place of the lost ones.
+            // The client has not received the entries that the new primary has instead of the lost ones. For the check,
+            // the gap begins before these entries.
             messages[last + 1]["after"] = base.into();
         }
         records.clients.push(messages.into_iter().filter(|message| !is_lost(message)).collect());

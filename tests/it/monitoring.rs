@@ -46,7 +46,7 @@ async fn dashboard_and_alerts_show_an_outage() {
     for (title, expected) in [("Replicas", 2.0), ("Sources", 3.0), ("Redis", 2.0), ("Leader", 1.0)] {
         assert_eq!(prometheus.query(&panel(title)).await, [expected], "{title}");
     }
-    // Three clients get five ticks a second.
+    // Each of the three clients gets five ticks a second.
     until("updates", async || prometheus.query(&panel("Updates / s")).await.iter().any(|rate| *rate > 3.0)).await;
     assert!(!prometheus.fires("BtcfeedFeedDown").await);
 

@@ -72,9 +72,9 @@ async fn lease_is_reserved_for_the_longest_history() {
     store.release(&lease).await.unwrap();
     let claim = async |holder, seen: TickId, records| store.claim(Claim { holder, seen, records }).await.unwrap();
     assert_eq!(claim("a", newest, 0).await, None, "the store has everything that this replica has");
-    assert_eq!(claim("a", newest.next(), 0).await, None, "it is reserved for this replica");
+    assert_eq!(claim("a", newest.next(), 0).await, None, "the lease is reserved for this replica");
     assert_eq!(claim("b", newest.next(), 0).await.as_deref(), Some("a"), "the first of equal claims counts");
-    assert_eq!(claim("b", newest.next().next(), 0).await, None, "it has seen a newer entry");
+    assert_eq!(claim("b", newest.next().next(), 0).await, None, "`b` has seen a newer entry");
     assert_eq!(claim("c", TickId::ZERO, 1).await, None, "a record that nobody else has counts most");
     assert_eq!(claim("a", newest, 0).await.as_deref(), Some("c"));
     for other in ["a", "b"] {

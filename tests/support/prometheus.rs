@@ -39,7 +39,8 @@ impl Prometheus {
         let (dir, address) = (tempfile::tempdir().unwrap(), free_address());
         let mut config = include_str!("../../deploy/monitoring/prometheus.yml").to_owned();
         let discovery = "    dns_sd_configs:\n      - names: [btcfeed]\n        type: A\n        port: 9464\n        refresh_interval: 5s\n";
-        // Only texts that depend on the machine are replaced, and times, so that the tests are faster.
+        // Only the targets and the times are replaced. The targets are on this machine, and shorter times make the
+        // tests faster.
         for (shipped, local) in [
             (discovery, &*format!("    static_configs:\n      - targets: {replicas:?}\n")),
             ("scrape_interval: 5s", "scrape_interval: 500ms"),

@@ -1,18 +1,20 @@
 /**
  * One connection to a feed: a WebSocket, or server-sent events that are read with `fetch`.
  *
- * `openWebSocket` and `openEvents` call the same handlers until the connection ends or is closed:
+ * `openWebSocket` and `openEvents` return a function that closes the connection. They call these handlers:
  *
  *     opened()                                  the server has accepted
- *     alive()                                   data without a message has come
+ *     alive()                                   events only: bytes have come, with or without a message
  *     message(text)                             a message has come
- *     retry(ms)                                 the server asks for this minimum before each further connection
+ *     retry(ms)                                 events only: the server asks for this minimum delay before each further
+ *                                               connection
  *     ended({ reason, soon, … })                the connection has failed or ended. `soon`: another replica can take
  *                                               over at once
- *     explained({ reason, … })                  after `ended`: what the server says about it
+ *     explained({ reason, … })                  WebSocket only, after `ended`: the answer to a plain request
  *
- * If the server has rejected the request, both have more fields. `permanent`: another attempt would be rejected too.
- * `noFeed`: the answer is not that of a feed. `notBefore_ms`: the minimum delay before the next attempt.
+ * If the server has rejected the client, the argument of `ended` or `explained` has more fields. `permanent`: another
+ * attempt would be rejected too. `noFeed`: the answer is not that of a feed. `notBefore_ms`: the minimum delay before
+ * the next attempt.
  */
 
 /** Timeout of the request that asks why a WebSocket failed. */
@@ -22,8 +24,8 @@ const MAX_ASKED_MS = 600_000
 /** The maximum length of an event. The messages of a feed are much shorter; the limit protects the memory. */
 const MAX_EVENT_CHARACTERS = 65_536
 
-/** The maximum length of a response that is not a stream. Real ones have less than a tenth. The limit protects the
- *  memory. */
+/** The maximum length of a response that is not a stream. The responses of a feed are less than a tenth as long. The
+ *  limit protects the memory. */
 const MAX_TEXT_BYTES = 16 * 1024 * 1024
 
 /** Reads the text of a response. Throws if it is too long. */
@@ -42,8 +44,8 @@ export async function textOf(response) {
   }
 }
 
-/** Returns true if a request that was answered with this status would be rejected again. 426 is the answer of a feed to
- *  the plain request that asks why a WebSocket failed. */
+/** Returns true if a request that was answered with this status would be rejected again. 426 does not count: it
+ *  only says that the plain request of `openWebSocket` is not the handshake of a WebSocket. */
 function isPermanent(status) {
   return status >= 200 && status <= 499 && ![408, 425, 426, 429].includes(status)
 }
@@ -56,7 +58,8 @@ async function refusal(response) {
     : `the server answered with HTTP ${status}`
   return {
     reason: (status >= 300 && detail) || other, permanent: isPermanent(status),
-    // Every feed has the paths of the streams, so a 404 or 405 without an explanation is from a proxy.
+    // Every feed has the paths of the streams, and explains its errors. So a 404 or 405 without `detail` is not from a
+    // feed.
     noFeed: status < 300 || ([404, 405].includes(status) && !detail),
     notBefore_ms: retryAfter(response.headers.get('retry-after')),
   }

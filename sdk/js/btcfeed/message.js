@@ -2,7 +2,7 @@
 
 /**
  * Parses a message, or returns `undefined` if the text is not one. `exact` has the prices as text. A regular expression
- * can find them, because they are in a flat object that comes before any text from a source.
+ * can find them, because `prices` is a flat object, and no field before it contains arbitrary text.
  */
 export function parse(text) {
   try {

@@ -1,4 +1,4 @@
-//! Connections to Redis: their names, their ends, and their deadlines.
+//! Connections to Redis: their names, new ones after Redis has closed them, and a Redis with a long round trip.
 
 use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
