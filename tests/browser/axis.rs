@@ -76,7 +76,7 @@ async fn axis_has_round_local_times_at_their_places() {
     for (range, minutes) in [("15m", 15), ("1h", 60), ("6h", 360), ("24h", 1440)] {
         browser.click(&format!("label:has([value='{range}'])")).await;
         let (mut axis, mut step) = (Axis::default(), 0);
-        // Each range has its own step, with room for the labels.
+        // The time between two labels depends on the range, so that the labels have room.
         until(&format!("an axis of {range}"), async || {
             axis = read(&browser).await;
             step = axis

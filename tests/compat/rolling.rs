@@ -36,8 +36,8 @@ async fn read(client: &mut Client, seen: &mut Vec<Value>) {
     unbroken(seen);
 }
 
-/// Starts a replica of `first`, which leads, then one of `second`, and ends the first with `signal`. Then starts
-/// `first` again, and ends the second.
+/// Starts replica `one` with the program `first`, then replica `two` with the program `second`. Ends `one` with
+/// `signal`, so that `two` leads. Then starts `one` again, and ends `two` with `signal`.
 async fn roll(first: &Path, second: &Path, signal: Signal) {
     let cluster = TestCluster { exchange: Exchange::start().await, redis: Redis::start().await };
     let mut leader = start(&cluster, "one", first).await;

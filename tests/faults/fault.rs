@@ -42,7 +42,8 @@ pub enum Fault {
     HistoryDeleted,
     /// The memory is full, and Redis evicts any key, such as the history.
     HistoryEvicted,
-    /// Members that are not entries are written into the history, with scores after the newest one.
+    /// Members that no replica wrote are added to the history: invalid texts, and ticks whose score is far ahead or not
+    /// a whole number. All scores are higher than that of the newest entry.
     Garbage,
     /// Entries that nobody wrote are announced.
     ForgedEntries,
@@ -204,7 +205,8 @@ impl Fault {
         }
     }
 
-    /// Begins a fault of the lease again when the leader has just died, because the leader has ended it.
+    /// Begins a fault of the lease again after the leader was killed. A running leader ends such a fault when it renews
+    /// the lease.
     pub async fn leader_died(self, stage: &mut Stage) {
         if matches!(self, Fault::LeaseWithoutTtl | Fault::LeaseOfAnHour) {
             self.begin(stage).await;
@@ -264,7 +266,7 @@ pub fn command(words: &str) -> Cmd {
     command
 }
 
-/// Runs a command. Redis may reject it if it has another fault.
+/// Runs a command. Another fault may make Redis reject the command, so an error is only printed.
 pub async fn run(connection: &mut MultiplexedConnection, words: &str) {
     let answer: Result<redis::Value, _> = command(words).query_async(connection).await;
     if let Err(error) = answer {

@@ -182,8 +182,8 @@ async fn client_moves_to_another_replica() {
     }
 }
 
-/// Reads until five ticks have come after a disconnect whose reason contains `message`. Each must follow the one before
-/// it.
+/// Reads until five ticks have come after a disconnect whose reason contains `message`. The `prev` of each tick must be
+/// the id of the entry before it.
 async fn follow_elsewhere(mut updates: Updates, mut last: TickId, message: &str) {
     let (mut lost, mut after) = (false, 0);
     while after < 5 {

@@ -24,9 +24,9 @@ struct LossyStore {
     losing: Arc<AtomicBool>,
     subscriptions: AtomicUsize,
     ranges: AtomicUsize,
-    /// The total of the limits of all reads of the newest entries.
+    /// The sum of `limit` over all calls of `newest`.
     newest: AtomicUsize,
-    /// While true, every request fails.
+    /// While true, all requests fail except those of the leader.
     unavailable: AtomicBool,
 }
 
@@ -201,7 +201,8 @@ async fn search_for_an_absent_currency_is_bounded() {
     assert!(asked < 4 * 20_000, "the hub read {asked} entries from a store with 20000");
 }
 
-/// The task that drives a connection runs on the threads that opened it, so the hub needs connections of its own.
+/// The task that drives a connection to Redis runs on the runtime that opened the connection. Here the runtime of the
+/// clients is busy, so the hub must read over connections that its own runtime has opened.
 #[tokio::test]
 async fn hub_reads_while_threads_of_clients_are_busy() {
     let server = Redis::start().await;
@@ -232,7 +233,8 @@ async fn hub_reads_while_threads_of_clients_are_busy() {
         });
     }
     until("all threads of clients to be blocked", async || blocked.load(Relaxed) == threads).await;
-    // The first entry shows that others are missing, so the hub takes the second one after it has read the history.
+    // The `prev` of the first entry is not the hub's head, so the hub reads the history. Only then does it take the
+    // second entry.
     let started = Instant::now();
     let missed = server.append_tick(ids[49] + 60_000).await;
     let newest = server.append_tick(missed).await;

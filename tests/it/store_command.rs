@@ -108,7 +108,8 @@ async fn feed_moves_to_redis_and_back_without_a_change() {
     assert!(succeed(&["--data", paths[0], "info"], "").await.contains("entries    0\ninputs     0\nbookmarks  0\n"));
     let info = succeed(&["--redis-url", &url, "--key-prefix", "shop*", "info"], "").await;
     assert!(info.contains("entries    2500\ninputs     1\nbookmarks  2\noldest     "), "{info}");
-    // The move must leave this bookmark of another feed, whose keys would match the prefix `shop*` as a pattern.
+    // This bookmark belongs to another feed, with the prefix `shop`. The move must not delete it, although its key
+    // would match `shop*` if this prefix were read as a pattern.
     Redis::new(&url, "shop", OPTIONS).unwrap().remember(&[("a".to_owned(), TickId::from_ms(5))]).await.unwrap();
     succeed(&["--redis-url", &url, "--key-prefix", "shop*", "move", "--to", paths[1]], "").await;
     assert!(all(&redis).await.is_empty());
@@ -208,7 +209,7 @@ async fn feed_of_a_running_replica_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replica_that_reports_meanwhile_is_seen() {
+async fn replica_that_reports_during_a_read_is_seen() {
     let server = Server::start().await;
     let open = || Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     let (store, replica) = (open(), open());
@@ -221,7 +222,7 @@ async fn replica_that_reports_meanwhile_is_seen() {
     reporting.abort();
     let far = TickId::now().ms() + 60_000;
     server.command(&["ZADD", "{shop}:replicas", &far.to_string(), "r2/1"]).await;
-    assert!(store.reports().await.unwrap().iter().all(|(replica, _)| replica.name == "r1"), "its clock was ahead");
+    assert!(store.reports().await.unwrap().iter().all(|(replica, _)| replica.name == "r1"), "Redis's clock was ahead");
 }
 
 #[tokio::test(flavor = "multi_thread")]

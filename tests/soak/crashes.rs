@@ -27,7 +27,7 @@ async fn killed_replica_loses_no_entry() {
     }
     test.check().await;
     let seconds = started.elapsed().as_secs();
-    println!("{kills} kills in {seconds} s, {during_writes} under writes; {} entries, none lost", test.received.len());
+    println!("{kills} kills in {seconds} s, {during_writes} during writes; {} entries, none lost", test.received.len());
     assert_eq!(kills, planned, "the machine is too slow");
-    assert!(during_writes > planned / 10, "only {during_writes} kills were under writes");
+    assert!(during_writes > planned / 10, "only {during_writes} kills were during writes");
 }

@@ -1,5 +1,6 @@
-//! The primary of a Redis with Sentinels is killed again and again under 1,000 clients. A checker compares the polls,
-//! the history and what three of the clients got; the others check the chain themselves.
+//! The primary of a Redis with Sentinels is killed again and again while 1,003 clients follow the feed. A checker
+//! compares the polls, the history and what three of the clients got. The other 1,000 clients must get no gap and an
+//! unbroken chain: the `prev` of each entry must be the id of the entry before it.
 //!
 //! ```sh
 //! BTCFEED_PRIMARY_KILLS=20 tests/setup cargo test --locked --test soak -- sentinel --nocapture
@@ -66,7 +67,7 @@ async fn follow(address: String, seen: Arc<Seen>) {
         }
         seen.entries.fetch_add(1, Ordering::Relaxed);
     }
-    // A replica does not close its clients because Redis fails over.
+    // A failover of Redis must not end the connection of a client.
     seen.broken.fetch_add(1, Ordering::Relaxed);
 }
 

@@ -25,7 +25,8 @@ pub struct Proxy {
     /// When this number changes, the open connections hang: they forward nothing and stay open, like connections
     /// through a firewall that has lost its state.
     frozen: Arc<watch::Sender<u64>>,
-    /// Number of bytes from the server after which a connection is closed.
+    /// Number of further bytes from the server after which one connection is closed. The bytes of all connections
+    /// count. `usize::MAX` means that no connection is closed.
     break_after: Arc<AtomicUsize>,
     target: Arc<AtomicU16>,
     /// Delay of each byte in milliseconds, in each direction.

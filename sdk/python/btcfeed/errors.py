@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FeedError(Exception):
-    """A feed has ended, because another attempt to connect would fail too, or a request has failed."""
+    """The base class of the errors that a feed raises. `prices_at` raises it if every address fails."""
 
 
 class Refused(FeedError):
@@ -12,7 +12,8 @@ class Refused(FeedError):
 
 
 class NoPrice(FeedError):
-    """The feed had no price at the requested moment. The text says why: a gap, or a moment that is too old."""
+    """The feed had no price at the requested moment. The text says why: the moment is in a gap, too old, or in the
+    future."""
 
 
 class Disconnected(Exception):

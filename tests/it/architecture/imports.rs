@@ -129,7 +129,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns true if an item exists only in tests or documentation.
+/// Returns true if an item has a `cfg` for tests or documentation, so that the program does not contain it.
 pub(super) fn is_hidden(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return false };
