@@ -1,5 +1,5 @@
-//! Tests of running replicas: real processes and sockets, a real redis-server and a real nginx. Only the exchanges are
-//! simulated, with recorded answers.
+//! Most of these tests run replicas: real processes and sockets, a real redis-server and a real nginx. The exchanges
+//! are simulated, with recorded answers. Some tests run a part of the library instead, or check the source code.
 
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]

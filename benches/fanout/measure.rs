@@ -63,7 +63,8 @@ pub(crate) fn fan_out(server: &Server, transport: Transport, plan: Plan) -> anyh
     pool.until("a first tick", |pool| pool.deliveries.len() > ticks)?;
     let before = memory_kib(pid)?;
     pool.grow(clients)?;
-    // Both measurements of the processor time are between two ticks, so all clients get the same number of ticks.
+    // The processor time is read twice, each time after a tick has reached all clients and before the next tick. So
+    // each client gets the same number of ticks between the two readings.
     let first = pool.deliveries.len();
     pool.until("the first tick for all", |pool| pool.deliveries.is_settled(first, clients))?;
     let (processor, delivered) = (processor_time(pid)?, pool.deliveries.delivered());

@@ -45,13 +45,13 @@ async fn sdk_gets_each_update_once_over_bad_links() {
     browser.until_live().await;
     browser.run(&reading("/btcfeed.js", "{ currencies: ['USD', 'EUR'], since: 0 }")).await;
     let started = Instant::now();
-    // The first connection hangs. The SDK can detect that only by a missing heartbeat.
+    // The first connection hangs until the proxy cuts it. The updates of this time come only over the next connection.
     sleep(Duration::from_secs(1)).await;
     proxy.freeze();
     while started.elapsed() < BREAK_FOR {
         sleep(Duration::from_millis(fastrand::u64(..3000))).await;
         proxy.cut();
-        // The SDK often cannot notice such a short outage.
+        // Such a short outage is often over before the SDK reconnects.
         sleep(Duration::from_millis(fastrand::u64(..10) * fastrand::u64(..150))).await;
         proxy.restore();
     }
@@ -111,7 +111,7 @@ async fn permanent_rejection_ends_the_feed() {
     until("the end", async || browser.run("return window.ended").await != "").await;
     assert_eq!(browser.run("return window.ended").await, "invalid currency \"GBP\": expected USD or EUR");
     assert_eq!(browser.run("return feed.connection.state").await, "closed");
-    // The server has answered, so nothing says that it cannot be reached.
+    // After the failed handshake, the SDK asks the server for the reason. The last state has this reason.
     let reasons = json!([null, "the connection failed", "invalid currency \"GBP\": expected USD or EUR"]);
     assert_eq!(browser.run("return reasons").await, reasons);
     // The rejection of an unknown path is permanent, too.

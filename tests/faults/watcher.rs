@@ -10,8 +10,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The time after which a connection without a message is replaced. At least the same time passes between two pings of
-/// a replica, so pings alone do not keep a silent connection.
+/// The time without a message after which a connection is replaced. A ping counts as a message, but a replica waits at
+/// least as long between two pings. So pings alone do not keep a connection open.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// A replica's port for clients.

@@ -195,7 +195,7 @@ async fn key_limits_streams_and_owns_bookmarks() {
     for _ in 0..5 {
         tick(&mut second).await;
     }
-    // The client_id belongs to the key. With another key, the same client_id starts with the latest tick. With this
+    // The client_id belongs to the key. With another key, the same client_id starts with the latest tick. With its own
     // key, it resumes.
     let latest = tick(&mut replica.connect(&named(&bob)).await).await;
     let mut again = replica.connect(&named(&alice)).await;

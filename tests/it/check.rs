@@ -99,7 +99,7 @@ impl Stack {
         self.expect_all(fault, check(settings, peers).await, &[(check_name, text)]);
     }
 
-    /// Expects that a run found exactly this. A name that ends with `!` is of a failure, any other of a warning.
+    /// Expects that a run found exactly this. A check whose name ends with `!` must fail, and any other must warn.
     fn expect_all(&self, fault: &str, run: Run, expected: &[(&str, &str)]) {
         let mut troubles = run.troubles;
         troubles.retain(|check, found| self.healthy.get(check) != Some(found));
@@ -191,7 +191,7 @@ async fn fault_of_redis_settings_and_rights_is_named() {
     ] {
         let words = ["ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all", rights];
         stack.redis(&words).await;
-        // Without the rights for candles, a replica can lead.
+        // A replica can lead without the rights for candles, so a missing one is only a warning.
         let check = if name == "candles" { "redis-rights" } else { "redis-rights!" };
         stack.expect(&format!("ACL {rights}"), &user(name), &[], check, text).await;
     }

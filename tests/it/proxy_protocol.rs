@@ -63,8 +63,8 @@ async fn limits_and_logs_see_the_named_client() {
     let last = cluster.redis.fill(2).await[1];
     let more = [("BTCFEED_ADDRESS_CONNECTIONS", "2"), ("BTCFEED_LOG_FORMAT", "json")];
     let replica = cluster.replica("r1", &[&ON[..], &more].concat()).await;
-    // Both versions of the header, before a stream that the reactor takes over and before a request in the same packet.
-    // All addresses of an IPv6 network count as one.
+    // Each version of the header is sent before a WebSocket, which the reactor takes over, and in one packet with a
+    // plain request. All addresses of an IPv6 network count as one.
     for headers in [
         [line("198.51.100.1"), line("198.51.100.1"), line("198.51.100.1")],
         ["1", "2", "3"].map(|host| binary(&format!("[2001:db8::{host}]:4711"))),
@@ -83,7 +83,8 @@ async fn limits_and_logs_see_the_named_client() {
     let forged = [&forged[..], b"X-Forwarded-For: 198.51.100.1\r\nConnection: close\r\n\r\n"].concat();
     let answer = answer_to(PROXY, &replica, &forged).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&last.to_string()), "{answer}");
-    // A health check of the proxy has the proxy's own address.
+    // The header of a health check that the proxy itself makes names no client. The request then counts for the proxy's
+    // own address.
     for local in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
         let answer = answer_to(PROXY, &replica, &[local, HTTP].concat()).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -91,7 +92,7 @@ async fn limits_and_logs_see_the_named_client() {
 }
 
 #[tokio::test]
-async fn connection_without_a_header_is_refused() {
+async fn untrusted_or_invalid_header_is_refused() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(2).await;
     let replica = cluster.replica("r1", &ON).await;

@@ -162,7 +162,7 @@ async fn long_error_of_an_exchange_is_cut_everywhere() {
 }
 
 #[tokio::test]
-async fn currency_without_a_price_goes_stale_alone() {
+async fn missing_currency_makes_the_feed_stale() {
     let exchange = Exchange::start().await;
     // Of the three exchanges, only Kraken gives both prices in one answer.
     exchange.set("kraken", Mode::Body(KRAKEN_WITHOUT_EUR));

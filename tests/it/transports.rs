@@ -53,7 +53,7 @@ async fn cursor_works_on_every_transport_and_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full&since=0").await, 2).await;
-    // Each transport follows each other transport at least once, and the replica changes each time.
+    // Each transport comes directly after each of the three others once. The replica changes each time.
     let transports = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
     for (turn, transport) in transports.into_iter().enumerate() {
         let cursor = seen.last().unwrap()["id"].as_u64().unwrap();
@@ -64,7 +64,7 @@ async fn cursor_works_on_every_transport_and_replica() {
         assert_eq!(
             replica.history_with(seen.last().unwrap()).await[..seen.len()],
             seen,
-            "the streams have the entries of the history"
+            "the streams and the history have different entries"
         );
     }
 }

@@ -193,7 +193,7 @@ async fn read_history(address: String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dashboard_and_alerts_always_have_values() {
+async fn queries_have_values_and_alerts_fire() {
     let mut cluster = TestCluster::new().await;
     let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
     let start = async |number| cluster.replica(&format!("r{number}"), &settings).await;

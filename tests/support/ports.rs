@@ -13,8 +13,8 @@ static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
 /// Returns a port on which nothing listens, and which no other test gets while this process runs.
 ///
 /// Tests choose the ports of a replica themselves. So they know the ports before the replica starts, and can start it
-/// again at the same address. Until the replica listens, a lock file prevents tests in other processes from using the
-/// port.
+/// again at the same address. A lock file prevents tests in other processes from using the port, also while the replica
+/// does not listen.
 pub fn free_port() -> u16 {
     let folder = std::env::temp_dir().join(format!("btcfeed-test-ports-{}", rustix::process::getuid().as_raw()));
     create_dir_all(&folder).unwrap();

@@ -8,7 +8,8 @@ import { NEVER_WRITTEN } from './cursor.js'
 
 /** Time by which a line may be later than another one. After that, it is replaced. */
 const MAX_LAG_MS = 5_000
-/** Time without a new entry after which a feed that ends before our last id counts as restored from a copy. */
+/** If no new entry comes for this time, and the newest id of the feed is less than our last id, the feed counts as
+ *  restored from a copy. */
 const REWIND_AFTER_MS = 10_000
 
 /** Reasons of gaps in which entries of the feed are missing, and not only prices. */
@@ -40,16 +41,17 @@ export class Merge {
     this.#movedAt = now()
   }
 
-  /** The hole before the first waiting entry, `{ after, before, until }`, or `undefined`. `until` is its last id. */
+  /** The hole before the first waiting entry, `{ after, before, until }`, or `undefined`. `until` is the id of the last
+   *  missing entry. */
   get hole() {
     const first = this.#waiting[0]?.entry
     return first && { after: this.#cursor.last, before: first.id, until: first.prev }
   }
 
-  /** True if so many entries wait that a line that is ahead of the hole must not be read. */
+  /** True if so many entries wait that a line that cannot close the hole must not be read. */
   get isFull() { return this.#waiting.length >= MAX_WAITING }
 
-  /** True if a line has not come to the end of the hole yet, and so may still send its entries. */
+  /** True if a line has not come to the end of the hole yet, so that it may still send the missing entries. */
   get isAwaited() {
     const { until } = this.hole
     return this.#lines.some(({ newest }) => newest < until)
@@ -154,7 +156,8 @@ export class Merge {
   #deliver({ entry, gaps, address }) {
     this.#movedAt = this.#now()
     if (address === undefined) this.healed++
-    // What one line lacks is not missing if another line had it.
+    // If the entry follows our last one, no entry is missing, even if its line lacked some. So gaps of missing entries
+    // are dropped.
     const isNext = entry.prev === this.#cursor.last
     const missing = gaps.filter(({ reason }) => !isNext || !MISSING_ENTRIES.includes(reason))
     const found = [...missing, entry].flatMap((message) => this.#cursor.receive(message))
@@ -178,8 +181,8 @@ export class Merge {
 
   /**
    * Receives the end of a line's replay. A line may be a little later than another one, so an id before our last one
-   * usually means nothing. The feed continues there only if every line is before our last id, and no entry
-   * has come for a while.
+   * is usually ignored. If every line is before our last id, and no entry has come for a while, the feed was restored
+   * from a copy. It then continues at the id of this message.
    */
   #synced(line, message) {
     line.newest = Math.max(line.newest ?? 0, message.id)

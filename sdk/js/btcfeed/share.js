@@ -3,9 +3,9 @@
  * entries that it receives to the others, which then close their own connections. If the tab is closed, the browser
  * gives the lock to the next one.
  *
- * A tab begins with a connection of its own, so that its replay does not depend on another one. It follows the holder
- * as soon as an entry of the holder continues what it has. If entries are missing, or none comes for a while, it
- * connects again, after its last id.
+ * A tab begins with a connection of its own, so that its replay does not depend on another tab. When the replay is over
+ * and the holder sends an entry that the tab already has, or the next one, the tab follows the holder. If entries are
+ * missing, or none comes for a while, the tab connects again, after its last id.
  */
 
 import { NEVER_WRITTEN } from './cursor.js'
@@ -75,14 +75,16 @@ export class Share {
       if (this.#line.connection.state !== 'live' || !(isKnown || isNext)) return
       this.#line.follow()
     }
-    // If only known entries come, the feed may have been restored from a copy, and the line connects after a while.
+    // A known entry does not restart the timer of the line. If only known entries come, for example because the feed
+    // was restored from a copy, the timer ends and the line connects.
     if (isKnown) return
     if (!isNext) {
       this.#line.connect()
       return
     }
     this.#line.followed()
-    // What the holder lacks is not missing here, because the entry is the next one.
+    // The entry follows the last one of this tab, so the tab lacks no entry, even if the holder does. Only gaps in
+    // which nothing was written are delivered.
     const outages = gaps.filter(({ reason }) => NEVER_WRITTEN.includes(reason))
     this.#deliver([...outages, message].flatMap((one) => this.#cursor.receive(one)))
   }

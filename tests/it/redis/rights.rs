@@ -63,7 +63,7 @@ async fn each_missing_right_is_named() {
         let name = command.replace('|', " ").to_uppercase();
         let acquired = store.acquire("r1").await;
         match command {
-            // Without them, a replica can write prices.
+            // A replica that lacks one of these rights can still write prices.
             "role" | "client|setname" | "subscribe" | "hsetnx" | "hkeys" | "hdel" => {
                 store.release(&acquired.unwrap().unwrap()).await.unwrap();
             }
@@ -84,7 +84,7 @@ async fn each_missing_right_is_named() {
     for key in keys {
         assert!(key.starts_with("{btcfeed}:check:"), "{key}");
         let ttl: i64 = redis::from_redis_value(redis.command(&["PTTL", &key]).await).unwrap();
-        assert_ne!(ttl, -1, "{key} stays, although the user must not delete it");
+        assert_ne!(ttl, -1, "{key} never expires, and a user without the right to DEL leaves it behind");
     }
 }
 
@@ -158,7 +158,7 @@ async fn replica_without_a_right_does_not_lead() {
     // When the right is granted, the replica leads without a restart.
     set_user(&cluster.redis, "few", &documented()).await;
     entries(&mut replica.connect("format=full").await, 2).await;
-    // A leader that loses a right holds its ticks, and writes each of them once.
+    // A leader that loses this right keeps its ticks in the outbox. It writes none of them until the right is back.
     cluster.redis.command(&["ACL", "SETUSER", "few", "-hset"]).await;
     let count = || async {
         let count = cluster.redis.command(&["ZCARD", "{btcfeed}:ticks"]).await;
@@ -166,7 +166,7 @@ async fn replica_without_a_right_does_not_lead() {
     };
     let before = count().await;
     tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(count().await <= before + 1, "entries were added without a record");
+    assert!(count().await <= before + 1, "entries were added although the hash `record` cannot be written");
     cluster.redis.command(&["ACL", "SETUSER", "few", "+hset"]).await;
     entries(&mut replica.connect("format=full").await, 2).await;
 }
@@ -183,5 +183,5 @@ async fn rights_are_tried_again_after_a_reconnect() {
     store.release(&lease).await.unwrap();
     server.command(&["ACL", "SETUSER", "feed", "-publish"]).await;
     server.command(&["CLIENT", "KILL", "USER", "feed"]).await;
-    until("the right to be missed", async || store.acquire("r1").await.is_err()).await;
+    until("the missing right to be noticed", async || store.acquire("r1").await.is_err()).await;
 }
