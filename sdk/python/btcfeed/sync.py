@@ -18,9 +18,9 @@ class SyncFeed:
     """A feed as an iterator. Its arguments are those of `Feed`. Close it, or use it as a context manager."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._feed = Feed(*arguments, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="btcfeed", daemon=True)
-        self._feed = Feed(*arguments, **options)
 
     @property
     def last_id(self) -> int | None:
@@ -36,6 +36,8 @@ class SyncFeed:
         self, time: datetime | str | int | float | None = None, window: timedelta | str | None = None
     ) -> Mapping[str, PriceAt]:
         """Returns the price in each currency that was in force at a moment, like `Feed.prices_at`."""
+        if self._loop.is_closed():
+            raise RuntimeError("the feed is closed")
         self._start()
         return asyncio.run_coroutine_threadsafe(self._feed.prices_at(time, window), self._loop).result()
 
