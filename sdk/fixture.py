@@ -8,15 +8,15 @@ A POST to a path of `control` changes something, and is answered when it has hap
 
     /proxy/0/cut?ms=300        close all connections, and accept none for this time
     /proxy/0/freeze            let the open connections hang
-    /proxy/0/break?bytes=700   close a connection after this number of further bytes from the replica
+    /proxy/0/break?bytes=700   close the connection that carries the 700th byte that the replica sends from now on
     /proxy/0/delay?ms=500      delay all bytes by this time, in each direction
     /proxy/0/trouble?ms=10000  cut, freeze and break at random moments, for this time
     /proxy/0/connected         wait until there is a connection over which ticks come
     /replica/0/kill            also `stop` (SIGSTOP), `continue` and `start`; `start` waits until the replica is ready
 
-With more proxies than replicas, some replicas have several proxies. Everything ends when the standard input ends. The
-program is target/debug/btcfeed, or that of BTCFEED_PROGRAM. With one replica, the feed is in memory and needs no
-redis-server.
+With more proxies than replicas, some replicas have several proxies. Everything ends when the standard input ends. Each
+replica runs the program at the path in BTCFEED_PROGRAM. The default is target/debug/btcfeed, or debug/btcfeed in
+CARGO_TARGET_DIR. With one replica, the feed is in memory and needs no redis-server.
 """
 
 import asyncio
@@ -38,7 +38,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = os.environ.get("BTCFEED_PROGRAM", str(ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug/btcfeed"))
 INTERVAL = os.environ.get("BTCFEED_INTERVAL", "100ms")
 READY_TIMEOUT_S = 60
-# Ticks come over a connection after this number of reads from the replica. A refusal takes fewer.
+# A connection counts as one with ticks after this number of reads from the replica. The response to a rejected request
+# takes fewer reads.
 FLOWING_READS = 5
 
 
@@ -279,7 +280,7 @@ async def main(count, proxy_count):
             server = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.DEVNULL)
             stack.callback(server.kill)
         replicas = [Replica(f"r{number}", redis) for number in range(count)]
-        # The last one leads, so that the others can be killed without a pause of the feed.
+        # The replica with the highest number starts first, so it leads. Killing the others does not pause the feed.
         for replica in reversed(replicas):
             await replica.start()
             stack.callback(lambda replica=replica: replica.child.returncode is None and replica.child.kill())

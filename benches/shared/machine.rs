@@ -93,7 +93,8 @@ fn cores() -> Option<(usize, usize)> {
     })
 }
 
-/// Pins this thread, and the processes that it starts, to one core. If that fails, all cores are shared.
+/// Pins this thread, and the processes that it starts, to one core. If that fails, they may still use the same cores as
+/// before.
 fn stay_on(core: usize) {
     let mut set = CpuSet::new();
     set.set(core);

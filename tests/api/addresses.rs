@@ -6,7 +6,7 @@ use super::server::{TestServer, ticks};
 async fn next_page(server: &TestServer, headers: &[(&str, &str)]) -> (String, String) {
     let answer = server.get_with("/v1/prices?since=0&limit=2", headers).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    // nginx before 1.23 reads only the last `Vary` line. It caches no response whose `Vary` is longer than 128 bytes.
+    // nginx caches no response whose `Vary` is longer than 128 bytes. Before 1.23, it reads only the last `Vary` line.
     assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
     assert!(answer.header("vary").len() <= 128, "{}", answer.header("vary"));
     (answer.header("link").to_owned(), answer.header("vary").to_owned())
@@ -44,7 +44,7 @@ async fn documents_show_the_public_url() {
     let server = TestServer::with(&[("BTCFEED_PUBLIC_URL", "https://feed.example/btc/")], &ticks(3)).await;
     let (link, vary) = next_page(&server, &[]).await;
     assert!(link.starts_with("<https://feed.example/btc/v1/prices?"), "{link}");
-    assert!(!vary.contains("host"), "a shared cache may keep the page for every host: {vary}");
+    assert!(!vary.contains("host"), "one cached copy of the page can serve every host: {vary}");
     let openapi = server.json("/openapi.json").await;
     assert_eq!(openapi["servers"][0]["url"], "https://feed.example/btc");
     let asyncapi = server.json("/asyncapi.json").await;
@@ -67,7 +67,7 @@ async fn documents_show_the_public_url() {
     }
 }
 
-/// Returns the addresses in the tags of a page that need absolute ones.
+/// Returns the contents of the tags `og:url` and `og:image` of a page. Both need absolute addresses.
 fn absolute_tags(page: &str) -> Vec<&str> {
     let tags = page.split("<meta property=\"og:").skip(1).filter_map(|rest| rest.split_once("\" content=\""));
     let tags = tags.filter(|(name, _)| ["url", "image"].contains(name));

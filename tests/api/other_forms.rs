@@ -1,4 +1,5 @@
-//! Forms of requests that other services and libraries use.
+//! Requests as clients send them to other services: with a slash at the end of a path, for `/favicon.ico`, with a date
+//! as `since`.
 
 use super::server::{TestServer, ticks};
 

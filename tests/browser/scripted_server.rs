@@ -41,8 +41,8 @@ impl ScriptedServer {
     }
 }
 
-/// Starts a scripted server, a replica that serves the SDK, and a page of another origin without a content security
-/// policy.
+/// Starts a scripted server, and a replica that serves the SDK. Opens a page that has no content security policy, and
+/// another origin than these two.
 pub async fn setup() -> (Exchange, Replica, ScriptedServer, Browser) {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;

@@ -98,9 +98,9 @@ async fn new_replica_reads_the_kept_candles() {
     assert_eq!(kept(&cluster).await.keys().collect::<Vec<_>>(), hours.keys().collect::<Vec<_>>());
 }
 
-/// Fills the store as if there had been a tick every ten minutes since `ago` before now: with the candles of all whole
-/// hours, and the ticks of the last two hours. The price is the number of the hour since 1970. Returns the id of the
-/// first tick.
+/// Fills the store as if a feed had begun `ago` before now, with a tick every ten minutes. The store gets the candles
+/// of all whole hours, and the ticks of the last two hours. The price of a tick is the number of full hours since 1970.
+/// Returns the id of the first tick.
 async fn keep(store: &dyn Store, ago: Duration) -> TickId {
     let now = TickId::now();
     let (mut id, mut prev, mut book) = (now.minus(ago), TickId::ZERO, Book::new(ago));

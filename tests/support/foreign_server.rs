@@ -24,13 +24,13 @@ const MS: Duration = Duration::from_millis(1);
 pub enum Answer {
     /// These messages over a WebSocket, then a close frame with this code. Without a code the connection stays open.
     WebSocket(Vec<String>, Option<u16>),
-    /// These bytes instead of an HTTP response.
+    /// These bytes after the head of the request. Then the connection is closed.
     Raw(String),
     /// The head of an event stream, then these pieces, then the end.
     Events(Vec<String>),
     /// An event stream with a line that never ends.
     Endless,
-    /// An HTTP/1 error that does not wait for a request.
+    /// An HTTP/1 error. It is sent as soon as the first bytes of a request arrive.
     BadRequest,
     /// An HTML page over HTTP/2.
     Http2Page,
@@ -97,7 +97,7 @@ async fn serve(mut socket: TcpStream, answer: Answer, requests: Arc<Mutex<Vec<(S
                 }
                 None => std::future::pending().await,
             }
-            // The client reads the close frame before the socket is closed.
+            // The client needs time to read the close frame before the socket is closed.
             sleep(1000 * MS).await;
         }
         Answer::Raw(bytes) => {
@@ -139,7 +139,7 @@ async fn read_request(socket: &mut TcpStream) {
     }
 }
 
-/// Returns a tick as JSON. It has fields and a currency that the SDK does not know.
+/// Returns a tick as JSON. It has a field and a currency that the SDK does not know.
 pub fn tick(id: u64, prev: u64) -> String {
     format!(r#"{{"type":"tick","id":{id},"prev":{prev},"new":{{}},"prices":{{"USD":1.5,"XAU":2}},"sources":{{}}}}"#)
 }

@@ -49,7 +49,7 @@ macro_rules! for_each_promise {
             entries_are_ordered_and_chained,
             ids_are_moments_and_always_increase,
             only_the_valid_lease_can_write,
-            expired_lease_is_rejected_if_still_free,
+            expired_lease_is_rejected_even_if_free,
             released_lease_is_free_immediately,
             retried_append_happens_once,
             audit_is_kept_beside_its_entry,

@@ -1,4 +1,4 @@
-/** The shared scenarios that need no server. */
+/** The scenarios of `sdk/scenarios.json` that need no server, and further rules of this SDK. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -61,7 +61,7 @@ for (const { given, websocket, events, error } of scenarios.addresses) {
   })
 }
 
-test('a line that is late for 5 s is replaced', () => {
+test('a line counts as late after more than 5 s', () => {
   let now = 0
   const lines = [0, 1].map((address) => ({ address, gaps: [], connection: { state: 'live' } }))
   const merge = new Merge(new Cursor(), lines, () => now)
@@ -69,7 +69,7 @@ test('a line that is late for 5 s is replaced', () => {
     merge.receive(lines[line], { type: 'tick', id, prev: id - 1 })
     return merge.late().map(({ address }) => address)
   }
-  // The line 1 is always 2 s late, and then stops.
+  // Line 1 gets each entry 2 s later than line 0. After second 19 it gets nothing more.
   const late = []
   for (let id = 1; id < 30; id++) {
     now = id * 1000
@@ -91,7 +91,7 @@ test('many entries behind a hole take little time', () => {
   assert.ok(performance.now() - began < 1000)
 })
 
-test('the last id is that of the last event', async () => {
+test('lastId is not ahead of the event in a listener', async () => {
   const server = createServer((_, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write('data: {"type":"tick","id":30,"prev":20,"prices":{}}\n\n')
@@ -145,7 +145,7 @@ test('the key is in no URL of a request', async () => {
   server.close()
 })
 
-test('a proxy without its feed is tried again', async () => {
+test('a 404 after a stream is tried again', async () => {
   let count = 0
   const server = createServer((_, response) => {
     const isFeed = count++ % 2 === 0

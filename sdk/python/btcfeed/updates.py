@@ -21,7 +21,7 @@ class Tick:
     `prices`: an exact price for each chosen currency that has one.
     `sources`: for each price, the sources that it was made of.
     `method`: the version of the method by which the prices were made, or 0 if the server did not say it.
-    `confidence`: for each price, how far the sources differ (see the method).
+    `confidence`: for each price, how far the sources differ, as the page `/method` of a server defines it.
     `spread`: for each price, the highest minus the lowest value that was used.
     """
 

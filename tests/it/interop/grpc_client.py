@@ -2,7 +2,7 @@
 server. tests/it/interop.rs runs it.
 
     grpc_client.py check HOST:PORT          check every method, and fail if one does not behave as documented
-    grpc_client.py follow HOST:PORT [ID]    print `prev` and `id` of each entry after ID, and the status at the end
+    grpc_client.py follow HOST:PORT [ID]    print `prev` and `id` of each entry after ID, and the gRPC error at the end
 """
 
 import importlib
@@ -127,7 +127,7 @@ def check(address, pb, services):
 
 
 def follow(address, pb, services, after="0"):
-    """Prints `prev` and `id` of each entry until the stream ends, and then the status."""
+    """Prints `prev` and `id` of each entry until the stream ends. If a gRPC error ends it, prints this error."""
     feed = services.PriceFeedStub(grpc.insecure_channel(address))
     try:
         for message in feed.Subscribe(pb.SubscribeRequest(after=int(after)), wait_for_ready=True):
