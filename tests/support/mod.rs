@@ -59,6 +59,7 @@ macro_rules! for_each_promise {
             nth_newest_is_the_nth_from_the_end,
             append_trims_entries_past_the_retention,
             wrong_clock_moves_no_id,
+            clock_that_is_ahead_moves_no_id,
             history_expires_only_as_time_passes,
             restored_history_expires_only_as_time_passes,
             subscriber_gets_every_later_append,

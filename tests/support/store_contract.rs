@@ -256,6 +256,15 @@ pub async fn wrong_clock_moves_no_id(store: &dyn Store) {
     assert_eq!(store.append(&lease, &late, prev).await.unwrap().id, moment.next(), "ids increase");
 }
 
+pub async fn clock_that_is_ahead_moves_no_id(store: &dyn Store) {
+    let lease = lease(store).await;
+    // The clock of the store is an hour ahead of the feed.
+    let old = lost(TickId::now().minus(Duration::from_secs(3600)), TickId::ZERO);
+    store.restore(&lease, std::slice::from_ref(&old)).await.unwrap();
+    let moment = old.id.plus(Duration::from_secs(5));
+    assert_eq!(store.append(&lease, &tick("1").reckoned_at(moment, None), old.id).await.unwrap().id, moment);
+}
+
 pub async fn history_expires_only_as_time_passes(store: &dyn Store) {
     let lease = lease(store).await;
     expire(store, &lease).await;

@@ -139,6 +139,8 @@ def test_price_at_a_moment(fixture):
             feed.prices_at("2020-01-01")
         with pytest.raises(Refused, match="invalid window"):
             feed.prices_at(tick.id, "2h")
+    with pytest.raises(RuntimeError, match="the feed is closed"):
+        feed.prices_at(tick.id)
 
 
 def test_endless_answer_is_not_kept():
