@@ -120,7 +120,7 @@ fn arguments() -> Command {
         .arg(
             Arg::new("guard")
                 .long("guard")
-                .help("Only check that an update costs not much more than before, in plain text and over TLS")
+                .help("Only check that an update costs at most 25 % more than recorded, in plain text and over TLS")
                 .action(ArgAction::SetTrue),
         )
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))

@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     loop {
         let update = tokio::select! {
             update = updates.next() => update,
-            // The end of the input ends the program.
+            // Any byte of input, or the end of the input, ends the program.
             _ = input.read(&mut byte) => break,
         };
         let mut out = std::io::stdout().lock();

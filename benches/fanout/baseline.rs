@@ -81,7 +81,7 @@ fn answer(stream: &mut (impl Read + Write)) -> anyhow::Result<()> {
     Ok(stream.flush()?)
 }
 
-/// Returns a frame as long as those of the feed, with its own id.
+/// Returns a frame of the same size as those of the feed. Its `timedate` is a different one for each `number`.
 fn frame(number: u32) -> anyhow::Result<Vec<u8>> {
     let (minute, second, ms) = (number / 60_000, number / 1000 % 60, number % 1000);
     let update = format!(r#"{{"timedate":"2026-11-20T09:{minute:02}:{second:02}.{ms:03}Z","price":97116.17}}"#);

@@ -8,9 +8,9 @@
  *       if (update.type === 'gap') console.warn('missing', update.after, update.before, update.reason)
  *     }
  *
- * A feed delivers every update once and in order, however often the connection is lost, on any replica. If something is
- * missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it
- * permanently. After `close()` the loop ends, after a rejection it throws. Updates are plain objects:
+ * A feed delivers every update once and in order, even if it loses its connection and continues on another replica. If
+ * something is missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server
+ * rejects it permanently. After `close()` the loop ends, after a rejection it throws. Updates are plain objects:
  *
  *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
  *       sources: { USD: ['coinbase', 'kraken'] }, method: 1, confidence: { USD: 1.25 }, spread: { USD: 5 } }
@@ -28,13 +28,14 @@
  * The feed connects when the first loop begins or the first listener is added. If you leave a loop, updates are
  * buffered for the next loop, which continues after the last update that you got. If ten thousand updates are buffered,
  * the connection is closed until they have been read. If no loop runs and there are listeners, the connection stays
- * open, and a gap with the reason `unread` replaces the buffered updates. A loop that begins while another one runs
- * begins with the next update.
+ * open instead: a gap with the reason `unread` replaces the ten thousand updates. A loop that begins while another one
+ * runs begins with the next update.
  *
  * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
  *     connection   { state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', url?, retryAt?,
- *                  reason?, … }: that of the best connection, if there are several (btcfeed.d.ts has all fields)
+ *                  reason?, … }: the state of the connection, or of the best one if there are several
+ *                  (btcfeed.d.ts has all fields)
  *     hello        { url, replica, version, currencies, interval_ms, … }    on each connection: the replica
  *     synced       { id }                                                   on each connection: the replay is over
  *
@@ -60,8 +61,8 @@
  *     silence      time without data after which a connection counts as dead, in milliseconds; by default 15 s, or four
  *                  intervals of the feed if that is longer, and 50 s for events
  *
- * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps,
- * and a gap may come long before the next update.
+ * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered. So the feed cannot detect gaps
+ * itself, and delivers only those that the server reports. A gap may come long before the next update.
  *
  * `await feed.pricesAt(moment, { window: '60s' })` returns the prices that were in force at a moment, and their
  * averages.
@@ -83,8 +84,9 @@ import { Share } from './btcfeed/share.js'
 /** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
  *  have been read. */
 const MAX_UNREAD = 10_000
-/** Time for which the history is asked about a hole, unless every address has answered before; the first and the
- *  longest delay between two rounds. The delay doubles after each round. */
+/** Limits for reading missing entries (a hole) from the history. A round asks every address once. The feed gives up
+ *  after `HEAL_FOR_MS` without progress, or earlier if no address has the entries. The delay between two rounds begins
+ *  with `HEAL_EVERY_MS`, and doubles up to `MAX_HEAL_EVERY_MS`. */
 const [HEAL_FOR_MS, HEAL_EVERY_MS, MAX_HEAL_EVERY_MS] = [5_000, 100, 1_600]
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
@@ -115,7 +117,7 @@ export class Feed extends EventTarget {
   #buffered = []
   /** True if there has been a loop. */
   #hadLoop = false
-  /** Id to resume after for listeners: that of the last event. */
+  /** Value of `lastId` for listeners, and for a loop that has read all updates. */
   #delivered
   /** True if updates have a listener. If so, the connection stays open even if no loop reads. */
   #hasListener = false
@@ -149,16 +151,16 @@ export class Feed extends EventTarget {
     this.#start()
   }
 
-  /** Id of the last update that the slowest loop has read. If no loop runs, the last loop counts, or listeners if there
-   *  was none. */
+  /** Id of the last update that the slowest loop has read. If no loop runs, the loop that ended last counts. If there
+   *  has been no loop, the last event counts. */
   get lastId() {
     const [next] = this.#hasListener && !this.#hadLoop ? [] : this.#unread()
     return next === undefined ? this.#delivered : next.after
   }
 
-  /** Counts of updates: `taken` from a connection, dropped because they were `doubled`, `healed` from the history; and
-   *  for each address, those that were taken from it, and the connections that were opened there after another one
-   *  was lost, there or elsewhere. */
+  /** Counts of updates: `taken` were taken from a connection, `doubled` were dropped as copies, and `healed` were read
+   *  from the history. For each address, `taken` counts the updates that came from it, and `reconnects` the connections
+   *  to it that replaced a lost connection to any address. */
   get statistics() {
     const addresses = this.#counts.map((count) => ({ ...count }))
     const taken = addresses.reduce((sum, count) => sum + count.taken, 0)
@@ -225,7 +227,7 @@ export class Feed extends EventTarget {
     for (const line of this.#lines) line.check()
   }
 
-  /** What the lines ask, and what they report. */
+  /** Returns the owner of the lines. Its functions answer questions of a line, and receive what a line reports. */
   #owner() {
     return {
       key: this.#key,
@@ -260,7 +262,7 @@ export class Feed extends EventTarget {
     }
     for (const late of this.#merge?.late() ?? []) late.replace('the connection is late')
     // The line resumes after the last update that was delivered, so nothing is lost.
-    if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many entries wait for one')
+    if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many entries wait for missing ones')
     this.#heal()
   }
 
@@ -269,7 +271,8 @@ export class Feed extends EventTarget {
     this.#deliver(found)
   }
 
-  /** Closes holes from the history. If the buffers are full, this ends, and goes on with the next connection. */
+  /** Reads missing entries from the history. If the buffers are full, it stops, and the first message of the next
+   *  connection starts it again. */
   async #heal() {
     if (this.#healing || this.#merge?.hole === undefined) return
     this.#healing = true

@@ -9,7 +9,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
-/// The longest pause until another replica leads: the lease, one second, a poll, and what a busy machine adds.
+/// The longest pause until another replica leads. docs/configuration.md promises at most the lease and one second. A
+/// poll and 800 ms for a busy machine are added.
 const HANDOVER_MS: u64 = 1000 + 1000 + 200 + 800;
 
 /// What happens to the leader while the faults last.
@@ -95,8 +96,8 @@ impl Case {
             stage.start_leader_again().await;
         }
         let mut untold = Vec::new();
-        // With two faults, one may end the other, so the reports are not checked: FLUSHALL also deletes a lease of the
-        // wrong type.
+        // Each replica must report the fault. With two faults this is not checked, because one may end the other. For
+        // example, FLUSHALL deletes a lease of the wrong type.
         if self.faults.len() == 1 && self.faults[0].stops_all_writes() {
             for member in stage.members.iter().filter(|member| member.replica.is_some()) {
                 while !member.is_told().await {

@@ -13,15 +13,15 @@ use std::fs;
 const CLIENT: &str = "3b1f0c52-7d4e-4c8a-9f6b-2e5a8d7c1904";
 const OTHER: &str = "9c27d5e1-0a3b-4f68-b1d4-7e6f5a8c2b90";
 
-/// Asserts that this gap says that the client is not known, and that it ends with the next tick.
+/// Asserts that the reason of `gap` is `unknown_client_id`, and that `before` is the id of the client's next tick.
 async fn assert_unknown(gap: &Value, client: &mut Client) {
     let first = tick(client).await;
     let expected = json!({"type": "gap", "after": 0, "before": first["id"], "reason": "unknown_client_id"});
     assert_eq!(*gap, expected);
 }
 
-/// Connects a client in full format, and returns its first message that is not `synced`. A replica that has just read
-/// the history again may have no tick to send yet. It sends `synced` first.
+/// Connects a client in full format, and returns its first message that is not `synced`. A replica without a tick in
+/// its window sends `synced` at once, and the gap later.
 async fn first(replica: &Replica, client: &str) -> (Value, Client) {
     let mut client = replica.connect(&format!("format=full&client_id={client}")).await;
     let message = client.json().await;
@@ -92,7 +92,7 @@ async fn client_whose_bookmark_was_lost_gets_a_gap() {
     for (name, last) in [CLIENT, OTHER].into_iter().zip(&last) {
         until("the bookmark", async || bookmark(&cluster, name).await >= Some(*last)).await;
     }
-    // The sessions have ended, so no replica has the bookmark in memory.
+    // When all sessions have ended, no replica has the bookmarks in memory.
     until("the streams to end", async || first_replica.metric("btcfeed_clients{transport=\"websocket\"}").await < 0.5)
         .await;
     lose(&cluster, CLIENT).await;

@@ -57,7 +57,7 @@ async fn subscription_equals_a_full_websocket() {
 }
 
 #[tokio::test]
-async fn outage_is_reported_as_over_websocket() {
+async fn outage_has_the_messages_of_a_websocket() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s"), ("BTCFEED_SOURCES", "coinbase")];
     let replica = embedded(&exchange, &settings).await;

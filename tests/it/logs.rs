@@ -1,4 +1,5 @@
-//! The log: a fault names the address, the cause and what happens next, at a bounded rate.
+//! The log. A line about a fault names the address, the cause and what happens next. A fault that lasts is logged at a
+//! bounded rate.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::frames;
@@ -72,7 +73,7 @@ async fn unreachable_redis_names_address_and_cause() {
         let replica = Replica::start_unready(&settings).await;
         let lines = || replica.logged("cannot follow the store, retrying");
         until("a line", async || !lines().is_empty()).await;
-        // The next attempts, which begin after at most 2 s, repeat the line only after a minute.
+        // Further attempts fail in this time. The log repeats the line only after a minute.
         until("some time", async || replica.json("/v1/status").await["uptime_s"].as_u64().unwrap() > 4).await;
         let lines = lines();
         assert_one(&lines, "error", &text);
@@ -93,7 +94,7 @@ async fn unreachable_redis_names_address_and_cause() {
 }
 
 #[tokio::test]
-async fn first_line_says_what_is_served() {
+async fn line_at_start_says_what_is_served() {
     let exchange = Exchange::start().await;
     for (sources, simulated) in [("kraken,bitstamp", false), ("simulated", true)] {
         let settings = [JSON, ("BTCFEED_SOURCES", sources), ("BTCFEED_CURRENCIES", "EUR")];

@@ -212,7 +212,7 @@ async fn later_request_of_a_connection_gets_a_stream() {
     unbroken(&entries(&mut client, 4).await);
 }
 
-/// Sends many small records, which cost the server more than their bytes do.
+/// Sends records without a pause. An event stream needs no input from its client, so the server ends the connection.
 #[tokio::test]
 async fn flood_of_records_is_closed() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());

@@ -1,4 +1,4 @@
-/** Entries from the history of a feed, to close a hole. */
+/** Reads missing entries from the history of a feed. */
 
 import { urlOf } from './address.js'
 import { headersOf, textOf } from './connection.js'
@@ -7,7 +7,7 @@ import { parse } from './message.js'
 /** Timeout of one request. */
 const TIMEOUT_MS = 2_000
 
-/** Returns the messages of the history after one id and up to another, or `undefined` if there is no answer. */
+/** Returns the messages of the history after one id and up to another, or `undefined` if the request fails. */
 export async function readHistory(address, { currency, key }, { after, until }) {
   const url = urlOf(address, 'v1/prices', { currency, format: 'full,ndjson', after, until })
   try {

@@ -1,4 +1,4 @@
-"""The shared scenarios that need no server."""
+"""The shared scenarios that need no server, and other tests without a server."""
 
 from __future__ import annotations
 

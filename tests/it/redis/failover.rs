@@ -39,8 +39,8 @@ impl Feed {
         }
     }
 
-    /// Checks that the entries are a chain, and waits until `server` has all of them. The replicas put back what the
-    /// old primary did not send in time.
+    /// Checks that the entries are a chain, and waits until `server` has all of them. The replicas of btcfeed write
+    /// back the entries that the old primary did not replicate.
     async fn check(&self, server: &Redis) {
         let ids = unbroken(&self.got);
         until("the new primary to have all entries", async || {
@@ -116,7 +116,7 @@ async fn feed_is_written_while_its_slot_is_open() {
     let started = Instant::now();
     feed.read(10).await;
     assert!(started.elapsed() < LEASE * 10, "the feed stood still for {:?}", started.elapsed());
-    // A replica that starts meanwhile reports the slot, not missing rights.
+    // A replica that starts now reports that the slot is moving, and not that permissions are missing.
     let newcomer = store::Redis::new(&cluster.url(), "btcfeed", OPTIONS).unwrap();
     let error = newcomer.acquire("r3").await.unwrap_err().to_string();
     assert!(error.contains("the slot of the feed is moving"), "{error}");

@@ -35,7 +35,7 @@ async fn own_authority_and_client_certificate_work() {
     entries(&mut replica.connect("format=full").await, 3).await;
     assert_eq!(cluster.leader().await, "r1");
 
-    // New connections use the new certificate and its key. The old key would not fit the new certificate.
+    // Both files are new. A connection with only one of them would fail, because the key must fit the certificate.
     authority.issue();
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;

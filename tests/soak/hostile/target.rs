@@ -61,7 +61,7 @@ pub struct Measured {
     pub slow: Duration,
     /// Number of requests that were not answered with 200.
     pub refused: usize,
-    /// Longest duration of a request on the operators' port. It is the time limit if one was not answered with 200.
+    /// Longest duration of a request on the operators' port. A request that is not answered with 200 counts as 30 s.
     pub ops: Duration,
     /// True if the lease at the end is that of the beginning.
     pub has_lease: bool,
