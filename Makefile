@@ -94,7 +94,7 @@ bench-test: ## Run each step of the bench `hot` once; `make lint` checks that al
 	cargo test --locked --bench hot -- --test
 
 .PHONY: guard
-guard: ## Check that an update costs at most 25 % more than before, with a release build or the program BTCFEED_MEASURED
+guard: ## Check that an update costs at most 25 % more than recorded, with a release build or the program BTCFEED_MEASURED
 	$(if $(BTCFEED_MEASURED),,cargo build --release --locked)
 	BTCFEED_MEASURED=$(or $(BTCFEED_MEASURED),$(abspath $(TARGET))/release/btcfeed) \
 	cargo test --locked --bench fanout -- --guard

@@ -32,7 +32,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
     let certificate = Certificate::generate()?;
     let plain = ratio("plain text", PLAIN, None, plan)?;
     let tls = ratio("TLS", TLS, Some(&certificate), plan)?;
-    ensure!(plain && tls, "an update costs more than before: all medians of a ratio are over the limit");
+    ensure!(plain && tls, "an update costs too much: all medians of a ratio are over the limit");
     Ok(())
 }
 

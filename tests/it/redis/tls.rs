@@ -4,7 +4,7 @@ use crate::it::check::Stack;
 use crate::support::redis::Redis;
 use crate::support::store_contract::{EVERYTHING, OPTIONS};
 use crate::support::tls::Authority;
-use crate::support::{TestCluster, entries};
+use crate::support::{TestCluster, entries, until};
 use btcfeed::store::{self, RedisOptions, RedisTls, Store};
 use btcfeed::tick::TickId;
 
@@ -35,10 +35,20 @@ async fn own_authority_and_client_certificate_work() {
     entries(&mut replica.connect("format=full").await, 3).await;
     assert_eq!(cluster.leader().await, "r1");
 
+    let disconnect = async || {
+        cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    };
+    // The replica reads the files again, and Redis rejects a stranger's certificate.
+    let stranger = Authority::new();
+    for name in ["key.pem", "cert.pem"] {
+        std::fs::copy(stranger.file(name), authority.file(name)).unwrap();
+    }
+    disconnect().await;
+    until("a fault", async || replica.json("/v1/status").await["store"]["up"] == false).await;
     // Both files are new. A connection with only one of them would fail, because the key must fit the certificate.
     authority.issue();
-    cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    disconnect().await;
     entries(&mut replica.connect("format=full").await, 3).await;
 }
 
