@@ -45,9 +45,11 @@ impl HealthMonitor {
         let state = newest(&|_| true).map_or(FeedState::Live, |status| status.state);
         let about_clocks = newest(&|status| clock_is_wrong(&status.reason).is_some());
         let last: BTreeMap<_, _> = currencies.iter().map(last).collect();
-        // A degraded feed stays degraded until a price comes from enough sources.
+        // A degraded feed stays degraded until a price in each currency comes from enough sources.
         let long_ago = now.checked_sub(stale_after + Duration::from_millis(1)).unwrap_or(now);
         let is_degraded = state == FeedState::Degraded;
+        let all = if is_degraded { currencies } else { Currencies::NONE };
+        let thin = all.iter().map(|currency| (currency, format!("{currency} from few sources"))).collect();
         let checked = last.iter().map(|(currency, at)| (*currency, if is_degraded { long_ago } else { *at })).collect();
         HealthMonitor {
             state,
@@ -58,7 +60,7 @@ impl HealthMonitor {
             down_after,
             checked,
             last,
-            thin: BTreeMap::new(),
+            thin,
         }
     }
 
@@ -220,6 +222,8 @@ mod tests {
         let few =
             Poll { thin: [(Currency::Eur, "EUR from 1 of 3 sources (a)".to_owned())].into(), ..prices(&Currency::ALL) };
         assert_eq!(health.update(&few, now + Duration::from_secs(1), TIME), None);
+        let other = prices(&[Currency::Usd]);
+        assert_eq!(health.update(&other, now + Duration::from_secs(2), TIME), None, "euros came from few sources");
         let enough = health.update(&prices(&Currency::ALL), now + Duration::from_secs(6), TIME);
         assert_eq!(enough.map(|status| status.state), Some(FeedState::Live));
     }

@@ -70,7 +70,11 @@ async fn unknown_prices_are_never_zero() {
     let old = server.get("/api/v1/historical-price?currency=USD&timestamp=1500000000").await;
     assert!(old.status == 404 && old.text().contains("no price in USD at 2017-07-14T02:40:00.000Z"), "{}", old.text());
     let several = server.get("/api/v1/historical-price?currency=EUR,USD").await;
-    assert!(several.status == 400 && several.text().contains("expected one"), "{}", several.text());
+    assert!(
+        several.status == 400 && several.text().contains(r#"invalid currency \"EUR,USD\": expected USD or EUR"#),
+        "{}",
+        several.text()
+    );
     let foreign = server.get("/api/v1/historical-price?currency=GBP&timestamp=1500000000").await;
     assert!(foreign.status == 400 && foreign.text().contains("expected USD or EUR"), "{}", foreign.text());
     let invalid = server.get("/api/v1/historical-price?timestamp=yesterday").await;

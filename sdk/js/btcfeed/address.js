@@ -19,7 +19,7 @@ export function parseAddresses(given, module, options) {
 function parseAddress(given, options) {
   let url
   try { url = new URL(given, globalThis.location?.href) } catch { /* Rejected below. */ }
-  if (!/^(ws|http)s?:$/.test(url?.protocol)) throw invalid(`invalid url "${given}"`)
+  if (!/^(ws|http)s?:$/.test(url?.protocol)) throw invalid(`invalid url "${redact(given)}"`)
   if (url.username || url.password) throw new TypeError('invalid url: a feed has no user names and passwords')
   if (url.search) {
     // The values may be secrets.
@@ -31,6 +31,9 @@ function parseAddress(given, options) {
   url.pathname = url.pathname.replace(STREAM_PATH, '') + '/'
   return url
 }
+
+/** Returns an address without the user name and the password in front of its host, for an error. */
+const redact = (given) => `${given}`.replace(/^.*@/s, '…@')
 
 function invalid(problem) {
   return new TypeError(`${problem}: expected ws://, wss://, http:// or https://`)

@@ -10,6 +10,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 _STREAM_PATHS = ("/v1/ws", "/ws", "/pricefeed", "/v1/prices/stream", "/prices/stream")
 
 
+def _redact(text: str) -> str:
+    """Returns an address without the user name and the password in front of its host, for an error."""
+    _, at, host = text.rpartition("@")
+    return f"…@{host}" if at else text
+
+
 @dataclass(frozen=True)
 class Address:
     """The address of a feed, without the last slash."""
@@ -24,12 +30,12 @@ class Address:
             host = parts.hostname
             _ = parts.port
         except ValueError as error:
-            raise ValueError(f"invalid address {text!r}: {error}") from error
+            raise ValueError(f"invalid address {_redact(text)!r}: the host or the port is invalid") from error
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         if parts.username is not None or parts.password is not None:
             raise ValueError("invalid address: a feed has no user names and passwords")
         if scheme not in ("http", "https") or not host:
-            raise ValueError(f"invalid address {text!r}: expected http://host:port (or https, ws, wss)")
+            raise ValueError(f"invalid address {_redact(text)!r}: expected http://host:port (or https, ws, wss)")
         if parts.query or parts.fragment:
             # The values may be secrets.
             names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))

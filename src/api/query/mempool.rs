@@ -2,7 +2,7 @@
 
 use super::reader::{QueryReader, SupportedCurrencies};
 use crate::api::problem::Problem;
-use crate::tick::{Currencies, Currency, TickId};
+use crate::tick::{Currency, TickId};
 
 /// A moment and a currency, each of which may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,7 @@ impl HistoricalPriceQuery {
     /// 400 that lists the mistakes, at most eight of them.
     pub(crate) fn read(query: &str, supported: SupportedCurrencies) -> Result<HistoricalPriceQuery, Problem> {
         let mut query = QueryReader::new(query);
-        let currencies = query.currencies_or(Currencies::NONE, supported.currencies);
-        if currencies.iter().count() > 1 {
-            query.errors.push("several currencies: expected one, or none for all");
-        }
+        let currency = query.currency(supported.currencies);
         let time = query.one(&["timestamp"], |text| {
             let seconds = if text.is_empty() { Some(0) } else { text.parse::<u64>().ok() };
             let seconds = seconds
@@ -31,6 +28,6 @@ impl HistoricalPriceQuery {
             Ok(TickId::from_ms(seconds.saturating_mul(1000)))
         });
         query.finish(&["currency", "timestamp"])?;
-        Ok(HistoricalPriceQuery { currency: currencies.iter().next(), time: time.filter(|time| *time > TickId::ZERO) })
+        Ok(HistoricalPriceQuery { currency, time: time.filter(|time| *time > TickId::ZERO) })
     }
 }

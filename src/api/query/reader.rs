@@ -190,6 +190,14 @@ impl<'a> QueryReader<'a> {
         self.currencies_or(supported.default.into(), supported.currencies)
     }
 
+    /// Returns the parameter `currency`, which may be only one.
+    pub(super) fn currency(&mut self, served: Currencies) -> Option<Currency> {
+        self.one(&CURRENCY, |text| {
+            let currency = text.trim().parse().ok().filter(|currency| served.contains(*currency));
+            currency.ok_or_else(|| format!("invalid currency {text:?}: expected {served}"))
+        })
+    }
+
     /// Returns the parameter `currency`, or `default` if it is not given.
     pub(super) fn currencies_or(&mut self, default: Currencies, served: Currencies) -> Currencies {
         let values = self.all(&CURRENCY);

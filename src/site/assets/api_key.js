@@ -15,12 +15,14 @@ function withStorage(access) {
 
 function take() {
   const fragment = new URLSearchParams(location.hash.slice(1))
-  const given = fragment.get('key')
-  if (given === null) return withStorage((storage) => storage.getItem(STORED)) ?? undefined
-  withStorage((storage) => storage.setItem(STORED, given))
+  const given = fragment.get('key')?.trim()
+  if (given === undefined) return withStorage((storage) => storage.getItem(STORED)) ?? undefined
+  // A key that no header can have is no key.
+  const key = /^[!-~]+$/.test(given) ? given : undefined
+  withStorage((storage) => (key === undefined ? storage.removeItem(STORED) : storage.setItem(STORED, key)))
   fragment.delete('key')
   history.replaceState(null, '', fragment.size > 0 ? `#${fragment}` : location.pathname)
-  return given
+  return key
 }
 
 export const key = take()

@@ -93,12 +93,23 @@ const drawTag = ({ right, width }, { y, text, tone }) => {
 /** The time in which all currencies have a gap is covered over the whole height of the chart. A gap that is longer than
  *  this time also has a strip at the bottom. */
 const bands = (at) => {
-  const [first, ...others] = at.panels
-  const shared = others.reduce((parts, { gaps }) => parts.flatMap((part) => gaps.flatMap((gap) => overlap(part, gap))), first.gaps)
+  const shared = merged(at.panels.map(({ gaps }) => gaps).reduce((parts, gaps) => (
+    parts.flatMap((part) => gaps.flatMap((gap) => overlap(part, gap)))), at.panels[0]?.gaps ?? []))
   const isCovered = (gap) => shared.some(({ after, before }) => after <= gap.after && before >= gap.before)
   const strips = at.panels.flatMap(({ gaps, tone }, index) => gaps.filter((gap) => !isCovered(gap)).map((gap) =>
     band({ ...at, top: at.bottom - STRIP_HEIGHT * (index + 1), bottom: at.bottom - STRIP_HEIGHT * index }, gap, tone)))
   return [...shared.map((gap) => band(at, gap)), ...strips]
+}
+
+/** Merges parts that overlap. */
+const merged = (parts) => {
+  const all = []
+  for (const part of [...parts].sort((one, other) => one.after - other.after)) {
+    const last = all.at(-1)
+    if (last === undefined || part.after >= last.before) all.push(part)
+    else if (part.before > last.before) all[all.length - 1] = { ...last, before: part.before, open: part.open }
+  }
+  return all
 }
 
 const overlap = (part, gap) => {

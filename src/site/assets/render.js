@@ -58,7 +58,9 @@ function explain(state, { connection, failure, report, currencies }, status, pan
 /** The explanation of an outage: the reason in the feed's status, which was written when the first currency failed; the
  *  currencies that have failed since then; and what the server does next. */
 function explainOutage(state, status, stale, partial) {
-  if (status === null || !status.reason.startsWith('no price')) return explainSilence(stale, partial)
+  if (status === null || ['live', 'degraded'].includes(status.state)) return explainSilence(stale, partial)
+  // The newest status may be about clocks.
+  if (!status.reason.startsWith('no price')) return explainSilence(stale, partial, 'the exchanges give no valid price')
   const more = stale.filter((currency) => !status.reason.includes(currency))
   return [`${capital(status.reason)}.`,
     ...(more.length > 0 ? [`No new price in ${more.join(' and ')} either.`] : []),
