@@ -1,4 +1,4 @@
-//! Follows a feed and prints its updates. After a disconnect it continues:
+//! Follows a feed and prints its updates. After a disconnect, it connects again and continues. To run it:
 //!
 //! ```sh
 //! cargo run --example follow                                        # http://localhost:8080, from the latest price
@@ -57,7 +57,7 @@ async fn follow(updates: &mut Updates) -> anyhow::Result<()> {
                 writeln!(out, "updates are missing between {} and {}: {}", gap.after, gap.before, gap.reason)?;
             }
             Update::Disconnected { why, retry_in } => eprintln!("not connected: {why}; next attempt in {retry_in:?}"),
-            // A newer version may have more kinds of updates.
+            // `Connected` and `Synced` are not printed. A newer version may have more kinds of updates.
             _ => {}
         }
     }

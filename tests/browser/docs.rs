@@ -1,4 +1,4 @@
-//! The reference at `/docs`: tabs, copy buttons, search, "Try it", the active section, and its size.
+//! The reference at `/docs`: tabs, copy buttons, search, "Try it", the active section, and the size of the page.
 
 use super::driver::{Browser, Screen};
 use crate::support::exchange::Exchange;
@@ -27,7 +27,7 @@ async fn reference_is_short_and_has_no_faults() {
 }
 
 #[tokio::test]
-async fn tabs_change_all_samples_and_are_kept() {
+async fn language_applies_to_all_and_after_a_reload() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let browser = Browser::open(&format!("http://{}/docs", replica.address)).await;

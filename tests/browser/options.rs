@@ -13,7 +13,8 @@ async fn skipped_ticks_are_not_gaps() {
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', {limits} }}", server.address))).await;
     let (mut socket, query) = server.accept().await;
     assert_eq!(query, "format=full&hello=true&changes=true&every=1500ms&limit=100&client_id=shop-7.4f9b2c71d0e85a36");
-    // The id of `synced` may be lower than that of the last tick. The tick that ends an outage may be skipped.
+    // The id of `synced` may be lower than that of the last tick. The server may skip the tick that ends an outage, so
+    // tick 60 does not follow the gap.
     send(&mut socket, &[tick(10, 5), tick(40, 30), synced(35), tick(50, 49), gap(50, 60, "source_outage")]).await;
     until("the gap", async || seen(&browser).await.len() == 4).await;
     close(socket, 1001).await;
@@ -104,7 +105,7 @@ async fn invalid_options_are_errors() {
 }
 
 #[tokio::test]
-async fn missing_environment_is_an_error() {
+async fn missing_url_or_websocket_is_an_error() {
     let (_exchange, replica, _server, browser) = setup().await;
     // A module from a `data:` URL has no server, like a module from a file. Old versions of Node.js have no
     // `WebSocket`.

@@ -26,7 +26,7 @@ impl Server {
     async fn start(image: &str) -> Server {
         let (name, tag) = image.split_once(':').unwrap_or((image, "latest"));
         let image = GenericImage::new(name, tag).with_exposed_port(6379.tcp());
-        let container = soon("a container", image.start()).await.expect("Docker runs, and has the image");
+        let container = soon("a container", image.start()).await.expect("Docker runs, and can get the image");
         let host = container.get_host().await.unwrap();
         let port = container.get_host_port_ipv4(6379).await.unwrap();
         let url = format!("redis://{host}:{port}");
@@ -46,7 +46,7 @@ fn images() -> Vec<String> {
     images.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Runs each promise on a feed of its own.
+/// Runs each promise (a test of the store contract) on a feed of its own.
 macro_rules! run_all {
     ($($promise:ident),+ $(,)?) => {
         async fn keeps_every_promise(url: &str) {

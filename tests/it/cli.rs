@@ -158,7 +158,8 @@ async fn busy_port_names_its_flag() {
             [("--listen", "BTCFEED_LISTEN", "--ops-listen"), ("--ops-listen", "BTCFEED_OPS_LISTEN", "--listen")]
         {
             let (code, out, error) = run(&[command, flag, &address, other, "127.0.0.1:0"], &[]).await;
-            // The demo has printed nothing, so it has asked no exchange before it bound the ports.
+            // The demo prints a line before it asks the exchanges. So an empty output shows that it binds the ports
+            // first.
             assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
             let expected = format!("cannot listen on {address}: ");
             let advice = format!("; choose another with {flag} or {variable}\n");
@@ -298,7 +299,7 @@ async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> (String, Child) {
     settings.extend([
         ("BTCFEED_LISTEN", "127.0.0.1:0"),
         ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
-        // The answers to the first poll decide whether the prices are real. With this interval, they have 3 s.
+        // The first poll decides whether the prices are real. With this interval, the exchanges have 3 s to answer.
         ("BTCFEED_INTERVAL", "5s"),
     ]);
     settings.extend(more);

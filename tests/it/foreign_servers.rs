@@ -166,7 +166,7 @@ async fn answer_that_is_not_a_feed_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn endless_answer_is_not_kept() {
+async fn answer_of_17_mib_is_an_error() {
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(17 * 1024 * 1024));
     let server = Server::start(vec![Answer::Raw(endless)]).await;
     let error = server.client(Transport::WebSocket).build().unwrap().prices_at(None, None).await.unwrap_err();

@@ -56,7 +56,7 @@ async fn every_sends_the_newest_tick_of_a_period() {
     assert!(ids.windows(3).all(|some| some[2] - some[0] > 1200), "a period is a second: {ids:?}");
     let since = format!("/v1/prices?format=full&after={}&until={}", ids[0], ids[3]);
     let all = replica.json(&since).await["prices"].as_array().unwrap().len();
-    assert!(all > 3, "most of {all} ticks were skipped");
+    assert!(all > 3, "some of the {all} ticks must be skipped");
     // A tick that was held back is sent even if no other tick follows.
     exchange.set_all(&Mode::Silent);
     let last = replica.json("/v1/prices/latest?format=full").await["id"].as_u64().unwrap();
@@ -222,7 +222,7 @@ async fn client_id_loses_nothing_after_a_crash() {
 }
 
 #[tokio::test]
-async fn unknown_bookmark_is_an_error_without_redis() {
+async fn bookmark_that_cannot_be_read_is_an_error() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 2).await;

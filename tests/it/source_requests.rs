@@ -1,4 +1,4 @@
-//! The requests to exchanges: kept-alive connections, limits, and currencies that a source does not have.
+//! The requests to exchanges: kept-alive connections, minimum intervals, and currencies that a source does not have.
 
 use crate::support::exchange::Exchange;
 use crate::support::soon;
@@ -56,7 +56,8 @@ async fn serve(mut socket: TcpStream, answers: usize) {
             socket.write_all(format!("{head}{ANSWER}").as_bytes()).await.unwrap();
         }
     }
-    // The idle connection is closed while the next request is on its way.
+    // One more request is read, and then the connection is closed. To the client, this looks as if the server closes an
+    // idle connection while the request is on its way.
     read_head(&mut socket).await;
 }
 
@@ -99,7 +100,7 @@ async fn new_connection_that_is_closed_is_an_error() {
     for poll in 1..=2 {
         let [answer] = &observe(&*source, Currency::Eur.into()).await[..] else { panic!("one answer") };
         assert_eq!(answer.errors[0].reason, "the request failed");
-        assert_eq!(server.connections(), poll, "a request is repeated only if the one before it was answered");
+        assert_eq!(server.connections(), poll, "a request is sent again only if the previous one was answered");
     }
 }
 

@@ -73,7 +73,8 @@ async fn dead_feed_is_503_on_every_replica() {
     }
 }
 
-/// `tests/browser/dead_feed.rs` tests when the page reports it.
+/// The five seconds begin when the feed becomes stale or down. `tests/browser/dead_feed.rs` tests when the page reports
+/// a dead feed.
 #[tokio::test]
 async fn dead_feed_is_reported_within_five_seconds() {
     let cluster = TestCluster::new().await;
@@ -104,7 +105,7 @@ async fn dead_feed_is_reported_within_five_seconds() {
 }
 
 #[tokio::test]
-async fn handshakes_have_the_state_of_the_feed() {
+async fn stream_answers_have_the_state_of_the_feed() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 1).await;

@@ -84,8 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Waits for the end of a connection after both sides have sent a close frame. Returns an error if it was cut
-    /// instead.
+    /// Waits until the server ends the connection. Call this after [`closed`](Client::closed). Returns an error if the
+    /// end is not clean, for example if TLS ends without a `close_notify`.
     pub async fn ended(&mut self) -> Result<(), Error> {
         soon("the end", self.socket.next()).await.transpose().map(drop)
     }

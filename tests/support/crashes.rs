@@ -31,8 +31,8 @@ impl CrashTest {
             ("BTCFEED_DATA", data.to_str().unwrap()),
             ("BTCFEED_LISTEN", &address),
             ("BTCFEED_OPS_LISTEN", &ops),
-            // On a busy disk, a restart may take longer than the default. Then the feed rightly has a gap, which this
-            // test does not expect.
+            // On a busy disk, a restart may take longer than the default of `BTCFEED_STALE_AFTER`. The feed then has an
+            // outage, which clients see as a gap. This test expects no gap.
             ("BTCFEED_STALE_AFTER", "2m"),
             ("BTCFEED_DOWN_AFTER", "3m"),
         ];
@@ -73,7 +73,9 @@ impl CrashTest {
             let url = format!("http://{}/v1/prices?format=full&limit=1000&after={after}", self.address);
             let mut page: Value = soon("a page", http().get(url).send()).await.unwrap().json().await.unwrap();
             let page: Vec<Value> = serde_json::from_value(page["prices"].take()).unwrap();
-            after = page.last().map_or_else(|| panic!("{} are lost", self.received.len()), |entry| id(entry, "id"));
+            after = page
+                .last()
+                .map_or_else(|| panic!("some of {} entries are lost", self.received.len()), |entry| id(entry, "id"));
             kept.extend(page.into_iter().filter(|entry| self.received[0]["id"].as_u64() <= entry["id"].as_u64()));
         }
         assert_eq!(kept[..self.received.len()], self.received, "the history has what the client was sent");

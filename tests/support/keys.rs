@@ -38,7 +38,7 @@ impl KeysFile {
         key.to_owned()
     }
 
-    /// Replaces the line with this index by a comment.
+    /// Revokes the key of the line at this index: a comment takes the place of the line.
     pub fn revoke(&mut self, place: usize) {
         self.lines[place] = "# revoked".to_owned();
         self.write();

@@ -82,7 +82,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Deadline of a wait. It is long because the machine may be busy.
 pub const TIMEOUT: Duration = Duration::from_secs(45);
-/// Time between two polls of a replica.
+/// Time between two polls of the exchanges: the `BTCFEED_INTERVAL` of the replicas.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 /// Time to live of a replica's lease.
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -106,8 +106,8 @@ pub async fn until_within(limit: Duration, what: &str, mut condition: impl Async
     }
 }
 
-/// Returns a new directory for the file of a feed. It is in memory if this machine has such a directory, because a call
-/// of fsync takes seconds while other programs write to the disk.
+/// Returns a new directory for the file of a feed. It is in memory (`/dev/shm`) if possible. On a disk, fsync takes
+/// seconds while other programs write.
 pub fn data_directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -189,7 +189,7 @@ impl TestCluster {
     }
 }
 
-/// Starts a replica called `r1` with the memory store and these settings.
+/// Starts a replica called `r1` with these settings. It uses the memory store, unless they choose another one.
 pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
     Replica::start(&replica_settings(exchange, "r1", settings)).await
 }

@@ -1,4 +1,5 @@
-/** Prints the id of each tick and the time at which it came: node print.js REDUNDANCY URL… */
+/** Prints the id of each tick with the time of its arrival in Unix milliseconds. Also prints each gap. When stdin ends,
+ *  prints the statistics and exits. Usage: node print.js REDUNDANCY URL… */
 
 import { Feed } from '../btcfeed.js'
 

@@ -1,5 +1,5 @@
-"""One connection to a feed: a WebSocket, or server-sent events. Both are iterators of messages that raise
-`Disconnected` at the end.
+"""One connection to a feed: a WebSocket, or server-sent events. Both are iterators of messages. At its end, an iterator
+raises `Disconnected`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _is_no_secret(record: logging.LogRecord) -> bool:
     return "client_id=" not in record.getMessage()
 
 
-# httpx logs every URL. A name of a client is a secret.
+# httpx logs every URL. The `client_id` in a URL is a secret.
 logging.getLogger("httpx").addFilter(_is_no_secret)
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
@@ -150,7 +150,7 @@ async def read_text(
 
 
 async def read_history(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> list[Message] | None:
-    """Returns the messages of a part of the history, or `None` if there is no answer."""
+    """Returns the messages of a part of the history, or `None` if the request fails or the answer is invalid."""
     try:
         status, text = await read_text(http, url, headers, timeout_s=2.0)
         return [read_message(line) for line in text.splitlines() if line] if status == 200 else None
@@ -175,7 +175,8 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
         problem = f"there is no feed at this address: it answers HTTP {status}"
         return Disconnected(problem, final=True, no_feed=True)
     final = 300 <= status < 500 and status not in (408, 425, 429)
-    # Every feed has the paths of the streams, so a 404 or 405 without an explanation is from a proxy.
+    # Every feed has the paths of the streams, and explains its errors. So a 404 or 405 without `detail` is not from a
+    # feed.
     no_feed = status in (404, 405) and not is_explained
     return Disconnected(detail, final=final, no_feed=no_feed, retry_after_s=_retry_after(retry_after))
 
