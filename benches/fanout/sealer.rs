@@ -49,7 +49,7 @@ impl Sealer {
         let mut session = ServerConnection::new(config.clone())?;
         talk(&mut Stream::new(&mut session, stream))?;
         let (number, ConnectionTrafficSecrets::Aes128Gcm { key, iv }) = session.dangerous_extract_secrets()?.tx else {
-            bail!("another cipher suite than the only one of the provider");
+            bail!("unexpected cipher suite: the provider has only TLS13_AES_128_GCM_SHA256");
         };
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, key.as_ref())?);
         Ok(Sealer { key, vector: iv.as_ref().try_into()?, number })

@@ -152,7 +152,7 @@ impl fmt::Display for Outcome {
             let others = replicas - 1;
             writeln!(
                 f,
-                "\nBefore the failover, {} clients were closed: {others} replicas have no descriptors for more.",
+                "\nBefore the failover, {} clients were closed: {others} replicas have too few file descriptors.",
                 clients - left
             )?;
         }

@@ -283,8 +283,8 @@ async fn start_chromedriver() -> (Child, String) {
 }
 
 impl Drop for Browser {
-    /// Ends Chromium, even if a test fails. Sends the request over its own socket, because the library would need the
-    /// runtime, which is blocked here.
+    /// Ends Chromium, even if a test fails. The request to chromedriver goes over a blocking socket, because the
+    /// library would need the runtime, which is blocked here.
     fn drop(&mut self) {
         let request = format!(
             "DELETE /session/{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",

@@ -1,8 +1,8 @@
 //! The matrix of wrong clocks: each fault of a clock, each place, during operation and from the start.
 //!
-//! The clock of a process is shifted by a library (`support/clock.c`); the clock of the test is the true one. Ten
-//! minutes are shortened to a few seconds, because what matters is the number of ticks: 30 here, 120 at the default
-//! interval. What depends on minutes is tested with simulated time in `src/leader/clock/tests.rs`.
+//! The clock of a process is shifted by a library (`support/clock.c`); the clock of the test is the true one. A fault
+//! lasts at most 6 s, because what matters is the number of ticks in this time. There are 30, as many as in 150 s at
+//! the default interval. What depends on minutes is tested with simulated time in `src/leader/clock/tests.rs`.
 
 use super::watcher::{Port, Watcher};
 use crate::support::clock::ShiftedClock;
@@ -29,8 +29,8 @@ const CONCURRENT: usize = 6;
 const CASE_DEADLINE: Duration = Duration::from_secs(90);
 /// The number of old ticks in Redis, one for each second.
 const OLD: u64 = 300;
-/// The longest time in milliseconds between two messages that a client may see: the lease expires with the clock of
-/// Redis, and another replica may lead.
+/// The longest permitted time between two entries at a client, in milliseconds. It includes a change of the leader: if
+/// the clock of Redis moves forward, the lease expires, and another replica may get it.
 const PAUSE_MS: u64 = 4000;
 /// The greatest difference in milliseconds between a right id and the arrival of the tick on a busy machine.
 const RIGHT_MS: i64 = 3000;
@@ -56,8 +56,8 @@ pub enum Place {
 pub enum Dates {
     /// They are right.
     Right,
-    /// They follow the wrong clock, because nothing else gives a time. If they are ahead afterwards, ids run at half
-    /// speed until they are right.
+    /// They follow the wrong clock, because nothing else gives a time. If the ids are ahead when the clock is right
+    /// again, they run at half speed until they are right.
     Wrong,
 }
 
@@ -106,7 +106,7 @@ impl Place {
 }
 
 impl Dates {
-    /// Returns the promise as text for people.
+    /// Returns the text for the table in the documentation.
     pub fn words(self) -> &'static str {
         match self {
             Dates::Right => "right",
@@ -174,7 +174,7 @@ impl ClockCase {
             Some(redis)
         };
         let data = directory.path().to_str().unwrap().to_owned();
-        // The time of a single source does not count, so with one source only clocks decide.
+        // The time of a single source does not count, so with one source, only the clocks decide.
         let sources = if self.place == Place::BesideSources { "kraken,bitstamp" } else { "kraken" };
         let settings = |name: &str, is_shifted: bool| {
             let mut settings = replica_settings(
@@ -271,8 +271,8 @@ impl ClockCase {
         }
         let mut last = None::<(u64, &Value)>;
         for (at, message) in &arrivals {
-            // A gap at the start is right, because nothing was written while the replicas started. If times are wrong,
-            // every gap is right, because ids may jump by hours.
+            // A gap at the start is allowed, because nothing was written while the replicas started. If times are
+            // wrong, every gap is allowed, because ids may jump by hours.
             let is_of_the_start = self.from_start && *at < arrivals[0].0 + REPLAY_MS;
             if message["type"] == "gap" && !is_of_the_start && self.place.dates(self.from_start) == Dates::Right {
                 measured.violations.push(format!("a client got {message}"));
@@ -294,7 +294,7 @@ impl ClockCase {
         let starved = throttled.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
         let starved = starved.max(end.saturating_sub(throttled.last().copied().unwrap_or_default()));
         if measured.pause_ms > PAUSE_MS || starved > PAUSE_MS + 2000 {
-            measured.violations.push(format!("no tick for {} ms, with every=1s for {starved} ms", measured.pause_ms));
+            measured.violations.push(format!("no entry for {} ms; with every=1s, for {starved} ms", measured.pause_ms));
         }
         let limit = match self.place.dates(self.from_start) {
             Dates::Right => RIGHT_MS,
@@ -356,7 +356,7 @@ async fn clock_matrix() {
         });
         running.push((case, run));
     }
-    println!("\n| case | ticks | greatest error | longest pause | told | |\n|---|---|---|---|---|---|");
+    println!("\n| case | ticks | greatest error | longest pause | reported | |\n|---|---|---|---|---|---|");
     let mut broken = Vec::new();
     for (case, run) in running {
         let failed = |reason: String| Measured { violations: vec![reason], ..Measured::default() };

@@ -1,4 +1,4 @@
-//! Three replicas, each with its own way to one Redis, and a client on each of them. One replica has TLS.
+//! Three replicas, each with its own proxy to one Redis, and a client on each of them. One replica has TLS.
 
 use super::checker::Records;
 use super::fault;
@@ -59,7 +59,8 @@ impl Stage {
 
     /// Starts with this number of ticks in the history, and this time between two polls.
     pub async fn start_with(entries: u64, interval: Duration) -> Stage {
-        // An exchange that answers late would lose a poll, so it does not share its thread with the clients.
+        // If the exchange answered late, the leader would miss a poll. So the exchange does not share its thread with
+        // the clients.
         let markets = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (redis, exchange) = (Redis::start().await, markets.spawn(Exchange::start()).await.unwrap());
         redis.fill(entries).await;
@@ -150,7 +151,7 @@ impl Stage {
         self.watchers.iter().map(Watcher::last).max().unwrap_or_default()
     }
 
-    /// Waits until Redis has a leader, and keeps its name.
+    /// Waits until a replica holds the lease in Redis, and stores its name in `leader`.
     pub async fn note_leader(&mut self) {
         let mut leader = None;
         until("a leader", async || {
@@ -165,18 +166,18 @@ impl Stage {
         self.members.iter_mut().find(|member| member.name == name).unwrap()
     }
 
-    /// Returns the leader's way to Redis.
+    /// Returns the proxy between the last known leader and Redis.
     pub fn leader_proxy(&mut self) -> &Proxy {
         let leader = self.leader.clone();
         &self.member_mut(&leader).proxy
     }
 
-    /// Delays each replica's way to Redis, in each direction.
+    /// Delays what passes through each replica's proxy to Redis, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.members.iter().for_each(|member| member.proxy.delay(delay));
     }
 
-    /// Opens each replica's way to Redis.
+    /// Makes each replica's proxy to Redis accept connections again.
     pub fn restore_proxies(&self) {
         self.members.iter().for_each(|member| member.proxy.restore());
     }
@@ -221,7 +222,7 @@ impl Stage {
         }
     }
 
-    /// Returns the records of the case. What happened after `end` may be incomplete.
+    /// Returns the records of the case. They may be incomplete for the time after `end`.
     pub async fn records(&self, end: u64) -> Records {
         let mut connection = self.redis.connection().await;
         let mut command = redis::cmd("ZRANGE");
@@ -247,7 +248,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // A runtime cannot wait for its threads inside another one.
+        // Inside another runtime, a runtime cannot wait for its threads.
         self.markets.take().into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
     }
 }

@@ -1,5 +1,5 @@
-//! Recovery of the feed. After an outage of Redis, the replica that has the most records or entries leads first, no
-//! matter how long it has been running.
+//! Recovery of the feed. After an outage of Redis, a replica that has records or entries that Redis lacks leads first,
+//! no matter how long it has been running.
 
 use super::faults::{longest_pause, split};
 use crate::support::proxy::Proxy;
@@ -139,13 +139,13 @@ async fn candidates_error_does_not_delay_its_term() {
 }
 
 #[tokio::test]
-async fn lease_that_would_not_expire_is_broken() {
+async fn lease_that_would_not_expire_is_taken_over() {
     let cluster = TestCluster::new().await;
     let (mut leader, others) = split(&cluster, cluster.replicas::<2>().await).await;
     let mut redis = cluster.redis.connection().await;
     let mut client = others[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // The leader is stopped first, because its next renewal would give the lease a time to live again.
+    // The leader is paused first, because its next renewal would give the lease a time to live again.
     leader.signal(Signal::STOP);
     let _: u64 = ::redis::cmd("PERSIST").arg("{btcfeed}:lease").query_async(&mut redis).await.unwrap();
     leader.signal(Signal::KILL);
@@ -185,7 +185,7 @@ async fn client_whose_bookmark_is_garbage_gets_a_gap() {
 }
 
 #[tokio::test]
-async fn replica_with_other_settings_does_not_lead() {
+async fn replica_with_other_settings_leads_only_alone() {
     let cluster = TestCluster::new().await;
     let first = cluster.replica("r1", &[]).await;
     cluster.until_led_by("r1").await;

@@ -1,5 +1,5 @@
-//! Coinbase, Kraken and Bitstamp in one local HTTP server. It answers as the real exchanges do, with prices that move
-//! and the current time, or fails as a test specifies.
+//! Coinbase, Kraken and Bitstamp in one local HTTP server. It answers as the real exchanges do, with the current time
+//! and with prices that change, or fails as a test specifies.
 
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +23,7 @@ pub enum Mode {
     Good,
     /// With this price.
     Price(&'static str),
-    /// With a price whose time is an hour ago.
+    /// With a price whose time is an hour ago. Kraken's answer has no time, so it is a good one.
     Old,
     /// With this status, and a `Retry-After` header.
     Status(u16, Option<&'static str>),
@@ -196,7 +196,8 @@ impl Market {
     }
 }
 
-/// Returns a bid and an ask whose middle is the price. If the text is no price, or less than 1, it is both of them.
+/// Returns a bid and an ask whose middle is the price. If `price` is not a number, or less than 1, returns it as the
+/// bid and as the ask.
 fn book(price: &str) -> (String, String) {
     let tenth = Decimal::new(1, 1);
     match price.parse::<Decimal>() {

@@ -10,7 +10,8 @@ pub fn program() -> Command {
     command
 }
 
-/// Removes the environment of this process from a command that runs btcfeed.
+/// Removes the environment of this process from a command that runs btcfeed, and adds the certificate authority. The
+/// program is killed when its `Child` is dropped.
 pub fn clear_environment(command: &mut Command) {
     command.env_clear().env("SSL_CERT_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/authority.pem"));
     command.kill_on_drop(true);

@@ -2,18 +2,19 @@
  * The position of a client in the feed. It tells which updates the client has, which are missing, and where the next
  * connection begins. Every SDK has this class, and `sdk/scenarios.json` tests all of them alike.
  *
- * Each entry names the entry before it in `prev`. Whatever the server sends, no update is returned twice or out of
- * order. If the server sends every entry, none is missing without a gap.
+ * Each entry names the entry before it in `prev`. No update is returned twice or out of order, unless the feed itself
+ * goes back to an older id (`#synced`). If the server sends every entry, none is missing without a gap.
  */
 
-/** Maximum number of returned gaps that are remembered. There is at most one for each currency. */
+/** Maximum number of returned gaps that are remembered. Before an entry, a server sends at most one for each currency,
+ *  and a few others. */
 const MAX_REPORTED_GAPS = 16
 /** Reasons of gaps in which nothing was removed from the feed: there was no price, or ticks were never written. They do
  *  not explain why an entry is missing. */
 export const NEVER_WRITTEN = ['source_outage', 'held_too_long']
 
-/** Midnight of the day on which Bitcoin began. No entry has an older id. So after an older id, nothing is missing
- *  before the first entry of a feed. */
+/** Midnight of the day on which Bitcoin began. No entry has an older id. So a client that begins after an older id
+ *  misses nothing if it gets the first entry of a feed. */
 const FIRST_DAY_MS = 1_230_940_800_000
 
 export class Cursor {
@@ -25,7 +26,7 @@ export class Cursor {
   chained
   /** Number of known updates that were dropped. */
   doubled = 0
-  /** Gaps that were returned but not ended yet. If the connection is lost before their end, they are sent again. */
+  /** Gaps that were returned, and whose `before` is still ahead. After a reconnect, the server sends them again. */
   #reported = []
 
   constructor({ after, chained = true } = {}) {
@@ -34,8 +35,8 @@ export class Cursor {
   }
 
   /**
-   * Receives a message. Returns the updates to deliver, each with the id to resume after until it has been read:
-   * `[{ update, after }]`.
+   * Receives a message. Returns the updates to deliver, as `[{ update, after }]`. If a client stops before it has read
+   * `update`, it must resume after the id `after`.
    */
   receive(message) {
     switch (message?.type) {
@@ -85,10 +86,11 @@ export class Cursor {
   }
 
   /**
-   * Receives the end of the replay at the server's position `id`. If our id is ahead of it, either nothing was
-   * replayed, or the feed has lost its newest entries. The next ids are smaller, and must not be dropped as known. If
-   * the server does not send every entry, its position may be before the last entry that it has sent, which means
-   * nothing.
+   * Receives the end of the replay, which gives an id to a client that has none. If `id` is less than `last`, then
+   * `last` is in the future of the feed, for example because the feed has lost its newest entries. The cursor moves
+   * back to `id`, because it would otherwise drop the next entries as known.
+   *
+   * A server that leaves out ticks may send an `id` that is less than that of the last entry. Such an `id` is ignored.
    */
   #synced(id) {
     const after = this.last

@@ -21,10 +21,10 @@ from .options import Options, duration_text, moment_text
 class PriceAt:
     """The price in one currency at a moment.
 
-    `price`: the price of the tick that was in force, or `None` if there was none at that moment, but one in
-    the window before it.
-    `id`: the id of that tick.
-    `age`: the time from that tick to the moment.
+    `price`: the price of the tick that was in force. `None` if no tick was in force at the moment, which is possible
+    only with a window.
+    `id`: the id of that tick, or `None`.
+    `age`: the time from that tick to the moment, or `None`.
     `average`: the average over the window before the moment, weighted by time. Only with a window.
     `covered`: the share of the window in which a price was in force. Only with a window.
     """

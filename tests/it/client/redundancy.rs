@@ -45,7 +45,7 @@ async fn hole_is_filled_from_history_or_is_a_gap() {
 }
 
 #[tokio::test]
-async fn stopped_replica_delays_nothing() {
+async fn paused_replica_delays_nothing() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let client = Client::builder(&replicas[0].address).also_at(&replicas[1].address).redundancy(2).build().unwrap();
@@ -54,7 +54,7 @@ async fn stopped_replica_delays_nothing() {
     while synced < 2 {
         synced += u32::from(matches!(next(&mut updates).await, Update::Synced { .. }));
     }
-    // A connection to a stopped replica would count as dead only after 50 s.
+    // A connection to a paused replica would count as dead only after 50 s.
     for replica in [&replicas[0], &replicas[1], &replicas[0]] {
         replica.signal(Signal::STOP);
         let mut last = updates.last_id();

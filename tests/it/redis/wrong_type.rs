@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const STOPPING: [&str; 3] = ["ticks", "lease", "record"];
 /// Keys whose wrong type does not stop the feed.
 const HARMLESS: [&str; 8] = ["claim", "replicas", "settings", "audits", "quarantine", "candles", "hours", "client:"];
-/// Time in which every replica says that it cannot write.
+/// Time after which every replica must have reported a fault, or its end.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// Replaces the value of a key by a stream. No key of the feed has this type.
@@ -57,7 +57,7 @@ impl Feed {
         self.seen.extend(entries(&mut self.client, count).await);
     }
 
-    /// Waits until each replica reports that the store has a fault, or none.
+    /// Waits until each replica reports a fault of the store, or no fault if `is_fault` is false.
     async fn until_told(&self, key: &str, is_fault: bool) {
         for replica in &self.replicas {
             until_within(TOLD_AFTER, &format!("a report about {key}: {is_fault}"), async || {
@@ -142,7 +142,7 @@ async fn wrong_type_beside_the_feed_is_harmless() {
     assert_eq!(status, 200);
     let bookmark = "format=full&client_id=3b1f0c52-7d4e-4c8a-9f6b-2e5a8d7c1904";
     let gap = feed.replicas[0].connect(bookmark).await.json().await;
-    assert_eq!(gap["before"], feed.seen[0]["id"], "its place is not known, so it gets everything");
+    assert_eq!(gap["before"], feed.seen[0]["id"], "the bookmark is lost, so the client gets everything");
     until("the replicas to be known", async || {
         let status = feed.replicas[1].json("/v1/status").await;
         status["replicas"].as_array().is_some_and(|replicas| replicas.len() == 2)
