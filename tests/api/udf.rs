@@ -1,5 +1,6 @@
-//! TradingView's UDF: the requests are those of TradingView's own adapter, `datafeeds/udf/src` in its charting library,
-//! of which many public repositories have a copy. The comments name the file.
+//! TradingView's UDF, a protocol for the data of charts. The requests are those of TradingView's own adapter. It is in
+//! `datafeeds/udf/src` of TradingView's charting library, and many public repositories have a copy of it. The comments
+//! name its files.
 
 use super::server::{TestServer, both, history, ids};
 use serde_json::{Value, json};
@@ -109,7 +110,7 @@ async fn chart_finds_and_resolves_symbols() {
     assert_eq!(found(search("EU", "crypto", "BTCFEED")).await, ["BTCEUR"]);
     assert_eq!(found(search("BITCOIN", "", "")).await, ["BTCUSD", "BTCEUR"]);
     assert_eq!(found(search("BTC", "stock", "")).await, [""; 0]);
-    // `resolveSymbol` sends the ticker, or the name with the exchange that a chart was saved with.
+    // `resolveSymbol` sends the ticker. For a chart that was saved earlier, it may send the exchange and the name.
     for name in ["BTCEUR", "BTCFEED%3ABTCEUR"] {
         let symbol = server.json(&format!("/udf/symbols?symbol={name}")).await;
         let fields = ["name", "ticker", "type", "session", "timezone", "exchange", "listed_exchange", "currency_code"];

@@ -9,8 +9,8 @@ use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Opens a page that imports the SDK as `Feed` and reads the scripted server as `feed`. The loops add what they get to
-/// `given`.
+/// Opens a page with the SDK as `Feed`, and with a `feed` that connects to the scripted server. `read(count)` is a loop
+/// that ends after `count` updates. It adds the id of each update to `given`, or the reason of a gap.
 async fn page(options: &str) -> (Exchange, Replica, ScriptedServer, Browser) {
     let (exchange, replica, server, browser) = setup().await;
     let script = format!(
@@ -86,7 +86,8 @@ async fn last_id_is_what_the_loops_have_read() {
     until("all ticks", async || browser.run("return window.synced").await == 10).await;
     let last = async || browser.run("return feed.lastId").await;
     assert_eq!(last().await, 3, "nothing was read yet");
-    // The loops run one after the other. The second one ends at a gap. A client that resumes there gets the gap again.
+    // The loops run one after the other. The third one ends at a gap, which does not change `lastId`. So a client that
+    // resumes after `lastId` gets the gap again.
     for (more, expected) in [(2, 5), (1, 6), (2, 7), (1, 9)] {
         browser.run(&format!("window.left = 0; read({more})")).await;
         until("the loop to be left", async || browser.run("return left").await == more).await;

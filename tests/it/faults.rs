@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// The longest pause between two ticks that a busy machine may cause. If held ticks are lost, the pause is as long as
-/// the outage, which is longer than this.
+/// The longest pause between two ticks that a busy machine may cause. The tests with this limit stop Redis for longer.
+/// So if the leader loses the ticks that it holds in the meantime, the pause exceeds this limit.
 const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// The time that a busy machine may add to a promised time.
@@ -139,7 +139,8 @@ async fn brief_loss_of_the_lease_stops_no_leader() {
 #[tokio::test]
 async fn resumed_leader_continues_the_current_feed() {
     let cluster = TestCluster::new().await;
-    // A takeover takes less time than this, so there is only one outage.
+    // A takeover takes less than 6 s, so it is not an outage. The only outage is the time in which the exchanges give
+    // no prices.
     let settings = [("BTCFEED_STALE_AFTER", "6s"), ("BTCFEED_DOWN_AFTER", "60s")];
     let first = cluster.replica("r1", &settings).await;
     assert_eq!(cluster.leader().await, "r1");

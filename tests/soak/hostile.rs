@@ -1,11 +1,13 @@
 //! Attacks from one address that try to delay other clients or to fill the memory. The tests measure honest clients at
 //! another address and the operators' port, and check limits on the delays and on the memory.
 //!
-//! `make attacks` attacks a build with optimisation, with the limits that are promised, and prints the table of
-//! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks
-//! another program. `BTCFEED_UNLIMITED=1` raises the limits that `target.rs` lists, and checks nothing. Constant limits
-//! stay: the length of a query, the number and length of the mistakes in an error, and the limits of TLS handshakes. So
-//! the attack with long invalid values has no effect even then.
+//! `make attacks` attacks a build with optimisation, checks the limits that are promised, and prints the numbers for
+//! the table in docs/operations.md. For a build without optimisation, the tests allow longer times and more memory.
+//! `BTCFEED_ATTACKED=PROGRAM` attacks another program.
+//!
+//! With `BTCFEED_UNLIMITED=1`, the tests raise the settings that `target.rs` lists, and do not check the measurements.
+//! Limits of the server that have no setting still apply: the length of a query, the number and length of the mistakes
+//! in an error, and the limits of TLS handshakes. So the attack with long invalid values has no effect even then.
 
 mod attack;
 mod target;
@@ -31,8 +33,8 @@ const MAX_KEYS: u64 = 1010;
 /// Time within which a stopping replica releases the lease.
 const MAX_RELEASE: Duration = Duration::from_secs(3);
 
-/// Limits on times and memory. In a build without optimisation, each request costs ten times as much, so others wait
-/// longer, and it needs more memory.
+/// Limits on times and memory. Without optimisation, each request costs the replica ten times as much processor time,
+/// so other requests wait longer. The replica then also needs more memory.
 struct Bounds {
     /// Longest time without a tick: two intervals, or three without optimisation.
     silence: Duration,
@@ -126,7 +128,7 @@ async fn hostile_long_invalid_values() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_unread_history() {
-    // This part of the history is in memory. A read of the store would be rejected while too many others wait.
+    // This part of the history is in memory. A read of the store would be rejected while too many other reads wait.
     let since = TickId::now().ms() - 4 * 3_600_000;
     let path = format!("/v1/prices?since={since}&limit=100000&format=full");
     check("unread history", &[], |attacker| Box::pin(async move { attacker.deaf(20, 100, &path).await })).await;

@@ -24,15 +24,16 @@ from .updates import Gap, Message, Update
 #: The maximum number of updates that wait for the program. When it is reached, connections are not read until some were
 #: taken.
 _MAX_UNREAD = 1000
-#: The time for which the history is asked about a hole, unless every address has answered before; the first and the
-#: longest pause between two rounds. The pause doubles after each round.
+#: To close a hole, the history of every address is read in each of several rounds. The pause between two rounds is at
+#: first `_HEAL_EVERY_S`, and doubles up to `_MAX_HEAL_EVERY_S`. A hole is given up if it does not get smaller for
+#: `_HEAL_FOR_S`. It is given up earlier if every address has answered and no line can still send the missing entries.
 _HEAL_FOR_S, _HEAL_EVERY_S, _MAX_HEAL_EVERY_S = 5.0, 0.1, 1.6
 
 
 @dataclass(frozen=True)
 class AddressStatistics:
-    """Counts of one `address`: the updates `taken` from it, and the `reconnects`: connections that were opened there
-    after another one was lost, there or elsewhere."""
+    """Counts of one `address`: the ticks and statuses `taken` from it, and the `reconnects`. These are the connections
+    to this address that were opened after an earlier connection, to this or another address, had ended."""
 
     address: str
     taken: int = 0
@@ -41,8 +42,8 @@ class AddressStatistics:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts of a feed's updates: `taken` from a connection, `doubled` (copies that were dropped), `healed` (read from
-    the history, because no connection had them), and those of each of the `addresses`."""
+    """Counts of a feed's ticks and statuses: `taken` from a connection, `doubled` (copies that were dropped), and
+    `healed` (read from the history before any connection had sent them). `addresses` has the counts of each address."""
 
     taken: int
     doubled: int
@@ -68,11 +69,13 @@ class Feed:
     `client_id`: a secret name (a random UUID) for clients that cannot store `last_id`: without `since` and `after`, the
     feed resumes after the last update that was sent under this name. For one feed at a time.
     `key`: the API key, if the server serves only clients with a key.
-    `redundancy`: the number of connections at the same time (1 to 4), each to another address. The first copy of each
-    update is delivered. An update that all of them lack is read from the history.
+    `redundancy`: the number of connections at the same time (1 to 4), each to another address if there are enough
+    addresses. The first copy of each update is delivered. An update that all connections lack is read from the history.
     `transport`: `websocket` or `sse` (server-sent events).
     `silence`: the time without any sign of the server after which a connection counts as dead, in seconds.
-    `retry`: the longest pause before the first attempt to connect again, and before any later one, in seconds.
+    `retry`: a pair of durations in seconds. The pause before another attempt to connect is random. The first duration
+    is the maximum before the first such attempt. The maximum doubles with each further attempt, up to the second
+    duration.
 
     With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, and only the server reports
     gaps.
@@ -211,7 +214,7 @@ class Feed:
         return self._cursor.last
 
     def _is_known(self) -> bool:
-        """Returns true if there was a feed before."""
+        """Returns true if an entry of the feed has been received."""
         return self._cursor.moved
 
     def _next_address(self, line: Line) -> int:

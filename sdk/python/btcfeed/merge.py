@@ -1,6 +1,7 @@
-"""Several lines to one feed, merged: the first copy of each entry is delivered, and the others are dropped. The `prev`
-of each entry names the one before it. An entry that does not continue the last one waits until another line or the
-history has closed the hole before it.
+"""Merges the entries of several lines to one feed. A line has one connection at a time. The first copy of each entry is
+delivered, and later copies are dropped. The `prev` of each entry names the one before it. If an entry does not continue
+the last delivered one, there is a hole before it. This entry waits until another line or the history has closed the
+hole, or until the hole is given up.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import NamedTuple
 from .cursor import NEVER_WRITTEN, Cursor
 from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 
-#: The time by which a line may be later than another one. After that, it is replaced.
+#: The longest time that a line may lack an entry that was already delivered. After this time, the line is replaced.
 _MAX_LAG_S = 5.0
-#: The time without a new entry after which a feed that ends before our last id counts as restored from a copy.
+#: If every line is before our last id, and no entry was delivered for this time, the feed counts as restored from an
+#: older copy.
 _REWIND_AFTER_S = 10.0
 #: Reasons of gaps in which entries of the feed are missing, and not only prices.
 _MISSING_ENTRIES = ("history_expired", "history_lost", "replay_limit")
@@ -34,7 +36,7 @@ class Position:
     newest: int | None = None
     #: An id, and a time at which the line did not have it yet.
     behind: tuple[int, float] | None = None
-    #: The gaps that have come before the next entry.
+    #: The gaps that the line has reported since its last entry.
     gaps: list[Gap] = field(default_factory=list)
     #: True after the replay is over.
     live: bool = False
@@ -96,7 +98,7 @@ class Merge:
         return len(self._waiting) >= MAX_WAITING
 
     def is_awaited(self, lines: Sequence[Position]) -> bool:
-        """Returns true if a line has not come to the end of the hole yet, and so may still send its entries."""
+        """Returns true if a line is still before the end of the hole. Such a line may send the missing entries."""
         until = self._waiting[0].entry.prev
         return any(line.newest is not None and line.newest < until for line in lines)
 
@@ -121,8 +123,8 @@ class Merge:
         return self._drain([])
 
     def heal(self, message: Message) -> list[Delivered]:
-        """Receives a message of the history. A gap there does not explain a hole, because the history of another
-        address may have what this one lacks. The gap is delivered if the hole is given up.
+        """Receives a message from the history of an address. A gap in this history does not explain a hole, because the
+        history of another address may have the missing entries. If the hole is given up, the gap is delivered.
         """
         if isinstance(message, (Tick, Status)):
             gaps = self._take_gaps(message.id)
@@ -142,7 +144,7 @@ class Merge:
         return self._drain(self._deliver(first._replace(gaps=first.gaps + found)))
 
     def late(self, lines: Sequence[Position]) -> list[Position]:
-        """Returns the lines that are so late that they are to be replaced."""
+        """Returns the lines that are so late that they are to be replaced, or none if all lines are late."""
         late, last, now = [], self._cursor.last, self._now()
         for line in lines:
             if last is None or not line.live or line.newest is None or line.newest >= last:
@@ -187,7 +189,7 @@ class Merge:
         entry, gaps, address = delivered
         self._moved_at = self._now()
         self.healed += address is None
-        # What one line lacks is not missing if another line had it.
+        # If the entry directly follows the last one, no entry is missing, even if its line has reported a gap.
         is_next = entry.prev == self._cursor.last
         missing = [gap for gap in gaps if not is_next or gap.reason not in _MISSING_ENTRIES]
         messages: list[Message] = [*missing, entry]
@@ -209,9 +211,9 @@ class Merge:
         return found
 
     def _synced(self, lines: Sequence[Position], line: Position, message: Synced) -> list[Delivered]:
-        """Receives the end of a line's replay. A line may be a little later than another one, so an id before our last
-        one usually means nothing. The feed continues there only if every line is before our last id, and no entry
-        has come for a while.
+        """Receives the end of a line's replay. A line may be a little later than another one, so a replay that ends
+        before our last id usually means nothing. But if every line is before our last id, and no entry was delivered
+        for a while, the feed was restored from an older copy. Then the feed continues after the end of the replay.
         """
         line.newest = max(line.newest or 0, message.id)
         line.live = True

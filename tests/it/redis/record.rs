@@ -30,7 +30,8 @@ async fn garbage_in_the_record_stops_nothing() {
     let server = Redis::start().await;
     let store = open(&server);
     let lease = lease(&store).await;
-    // An entry that is older than the retention, but has not expired yet. It shows whether the garbage deletes history.
+    // An entry that is older than the retention. The first append deletes it. The second restore also changes the
+    // oldest id that is kept, so later appends delete the entry only if garbage causes that.
     let old = TickId::now().minus(OPTIONS.retention * 3);
     store.restore(&lease, &[restored(old, TickId::ZERO)]).await.unwrap();
     let first = append(&store, &lease, "1").await;
@@ -38,7 +39,7 @@ async fn garbage_in_the_record_stops_nothing() {
     let (mut prev, mut written) = (first.id, 1);
     let years = TickId::now().plus(DAY * 1100).ms().to_string();
     let numbers = ["", "x", "inf", "-inf", "nan", "1e30", "-7", "0.5", "999999999", "9e15"];
-    // `retention` comes last, because a wrong value may delete that old entry.
+    // `retention` comes last, because a wrong value may delete the old entry.
     for field in ["number", "id", "floor", "retention"] {
         assert_eq!(ids(&store, TickId::ZERO, old, 9).await, [old], "{field}");
         for value in numbers.into_iter().chain([years.as_str()]) {
@@ -51,7 +52,7 @@ async fn garbage_in_the_record_stops_nothing() {
                 store.append(&lease, &record, prev).await.unwrap_or_else(|error| panic!("{field} {value}: {error}"));
             assert_eq!(entry.prev, prev, "{field} {value}");
             (prev, written) = (entry.id, written + 1);
-            // The answer was lost, and the garbage came afterwards.
+            // A leader that got no answer sends the record again. The garbage is written between its two attempts.
             let known = ["number", "id"].contains(&field);
             if known && !value.is_empty() {
                 server.command(&["HSET", RECORD, field, value]).await;
@@ -85,7 +86,7 @@ async fn wrong_id_in_the_record_admits_no_garbage() {
 }
 
 #[tokio::test]
-async fn shortened_retention_frees_the_history() {
+async fn shortened_retention_shortens_the_history() {
     let server = Redis::start().await;
     let long = Options { retention: OPTIONS.retention * 2, ..OPTIONS };
     let store = store::Redis::new(&server.url(), "shop", long).unwrap();
@@ -100,7 +101,7 @@ async fn shortened_retention_frees_the_history() {
     };
     assert_eq!(write(&store).await[..2], old);
     let shorter = open(&server);
-    assert_eq!(write(&shorter).await[0], old[1], "no clock is needed for that");
+    assert_eq!(write(&shorter).await[0], old[1], "the shorter retention applies although no time has passed");
 }
 
 #[tokio::test]
