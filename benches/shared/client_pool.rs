@@ -93,7 +93,7 @@ impl ClientPool {
         })
     }
 
-    /// Makes clients that connect from now on replay the history since `moment`.
+    /// Changes the query: clients that connect from now on replay the history since `moment`.
     pub(crate) fn replay_since(&mut self, moment: &str) {
         self.query.extend(["&since=", moment]);
     }
@@ -191,7 +191,8 @@ impl ClientPool {
         self.until("waiting", |_| started.elapsed() >= time)
     }
 
-    /// Returns the faults up to the update `last`. What a client has not received since its first update is lost.
+    /// Returns the faults up to the update `last`. The updates that a client has not received since its first one count
+    /// as lost.
     pub(crate) fn faults(&mut self, last: usize) -> anyhow::Result<Faults> {
         let id = self.deliveries.id(last);
         // The witness may be slightly late.

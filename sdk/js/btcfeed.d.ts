@@ -74,8 +74,8 @@ export interface Hello {
   version: string
   currencies: Currency[]
   interval_ms: number
-  /** The state of the feed, until the next status. While no replica writes, no status comes: look at the age of the
-   *  newest tick. */
+  /** The state of the feed when the connection began. It is valid until the next status. While no replica writes, no
+   *  status comes, so look at the age of the newest tick too. */
   state: State | null
   reason: string | null
 }
@@ -100,7 +100,7 @@ export interface Options {
   key?: string
   /** Number of connections at the same time, 1 to 4. */
   redundancy?: number
-  /** One connection for all tabs of an origin with the same options, where the browser can. */
+  /** One connection for all tabs of an origin with the same options, if the browser allows it. */
   shared?: boolean
   transport?: 'websocket' | 'sse'
   /** Time without data after which a connection counts as dead, in milliseconds. */
@@ -117,7 +117,7 @@ export interface Statistics {
   addresses: {
     url: string
     taken: number
-    /** Connections that were opened at this address after another one was lost, there or elsewhere. */
+    /** Connections to this address that replaced an earlier connection to any address. */
     reconnects: number
   }[]
 }
@@ -133,7 +133,7 @@ export interface FeedEvents {
 
 /** The price in one currency at a moment. */
 export interface PriceAt {
-  /** The price that was in force. Missing if there was none at that moment, but one in the window before it. */
+  /** The price that was in force. It is missing if there is only an `average`. */
   price?: number
   /** The same price with all its digits. */
   exact?: string
@@ -157,7 +157,7 @@ export interface PricesAt {
 /** A feed that continues over lost connections. */
 export class Feed extends EventTarget implements AsyncIterable<Update> {
   constructor(options?: Options)
-  /** Detail of the last `connection` event. */
+  /** The `detail` of the last `connection` event. */
   readonly connection: Connection
   /** Id of the last update that was delivered. Store it, and pass it as `after` to resume later. */
   get lastId(): number | undefined

@@ -52,7 +52,7 @@ async fn ask(
     (answer.status, answer.text().to_owned())
 }
 
-/// Returns the names that a problem says are expected.
+/// Returns the names after the word "expected" in the detail of an error response.
 fn expected(problem: &str) -> BTreeSet<String> {
     let problem: Value = serde_json::from_str(problem).unwrap();
     let (_, names) =

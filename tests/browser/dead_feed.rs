@@ -11,10 +11,10 @@ use btcfeed::tick::TickId;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The age of the newest tick above which the feed is stale, and that above which it is down.
+/// Each state, its name on the page, and the age of the newest tick above which the feed is in this state.
 const BOUNDS: [(&str, &str, Duration); 2] =
     [("stale", "Stale", Duration::from_secs(4)), ("down", "Down", Duration::from_secs(12))];
-/// Time after a bound within which everything must report it.
+/// Maximum time from the moment when a state begins until all signals report it.
 const IN_TIME: Duration = Duration::from_secs(5);
 const SETTINGS: [(&str, &str); 4] = [
     ("BTCFEED_INTERVAL", "500ms"),
@@ -104,10 +104,10 @@ async fn only_the_replica_without_redis_is_down() {
     let cut_off = cluster.replica("r2", &settings).await;
     let mut client = cut_off.connect("format=full").await;
     entries(&mut client, 2).await;
-    // After an outage, the newest status of the feed is `live`. No newer one follows in this test.
+    // After this outage, `live` is the newest status of the feed. No other status follows in this test.
     cluster.exchange.set_all(&Mode::Status(500, None));
     until("the feed to be stale", async || client.json().await["state"] == "stale").await;
-    // A replica checks the feed once a second, so it may not log a shorter outage.
+    // A replica checks the feed once a second, so it can miss an outage that is shorter than a second.
     until("a log line", async || lines(&leader, "stale") == 1).await;
     cluster.exchange.set_all(&Mode::Good);
     until("the feed to be live", async || client.json().await["state"] == "live").await;
@@ -138,7 +138,7 @@ async fn only_the_replica_without_redis_is_down() {
 }
 
 #[tokio::test]
-async fn page_behind_nginx_detects_a_dead_replica() {
+async fn page_behind_nginx_detects_a_cut_off_replica() {
     let cluster = TestCluster::new().await;
     let proxies = [Proxy::start(cluster.redis.port).await, Proxy::start(cluster.redis.port).await];
     let mut replicas = Vec::new();

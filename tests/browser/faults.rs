@@ -8,7 +8,8 @@ use crate::support::proxy::Proxy;
 use crate::support::{TestCluster, embedded, until};
 use rustix::process::Signal;
 
-/// An interval with which an exchange's error arrives before the deadline of the poll, even on a busy machine.
+/// The deadline of a poll is 60 % of the interval. With this interval, an exchange's error arrives before the deadline,
+/// even on a busy machine.
 const SLOW: (&str, &str) = ("BTCFEED_INTERVAL", "500ms");
 
 #[tokio::test]
@@ -119,7 +120,8 @@ async fn page_detects_a_server_without_a_store() {
     cluster.redis.run().await;
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
-    // If the server does not answer the page's questions, the page shows the feed as live for at most two minutes.
+    // From here on, the page's requests for `/v1/status` fail. Without a report, the page shows the feed as live until
+    // the newest price is two minutes old.
     browser.run("const ask = fetch; window.fetch = (url, ...rest) => ask(`${url}`.includes('/v1/status') ? '/none' : url, ...rest)").await;
     cluster.exchange.set_all(&Mode::Status(500, None));
     browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
@@ -127,7 +129,7 @@ async fn page_detects_a_server_without_a_store() {
     browser.until_live().await;
     cluster.redis.kill().await;
     until("the notice", async || {
-        // The clock moves by a minute each time, because a late tick may still set it back.
+        // Each attempt moves the page's clock forward by another minute, because a late tick can still correct it.
         browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
         known(&browser.text("#trouble").await, "The server may be cut off from the feed.")
     })

@@ -56,7 +56,7 @@ pub struct Findings {
     pub pause_ms: u64,
     /// The number of gaps that clients got, for each reason.
     pub gaps: BTreeMap<String, usize>,
-    /// What should not be. Empty if all promises were kept.
+    /// A text for each fault that was found. Empty if all promises were kept.
     pub violations: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ struct Kept {
     price: Option<String>,
     /// The replica that polled it.
     replica: Option<String>,
-    /// The id after which an outage began that ends with this tick.
+    /// If an outage ends with this tick: the id after which that outage began.
     outage: Option<u64>,
 }
 
@@ -147,7 +147,8 @@ impl Records {
             let is_logged = self.polled.contains(&tick_in_log(&poll.price));
             if written.contains_key(poll.price.as_str()) {
                 findings.kept += 1;
-                // If the log had no lines about polls, each lost poll would count as late.
+                // This check makes sure that the log has a line for each poll. Without these lines, a lost poll would
+                // count as late.
                 if !is_logged && !self.is_killed_after(poll) {
                     findings
                         .violations
@@ -262,7 +263,8 @@ fn normal(price: &str) -> String {
     }
 }
 
-/// Returns how the log names the price of a tick. A bid of another poll may have the same digits.
+/// Returns how the log names the price of a tick. The digits alone are not enough, because a bid of another poll may
+/// have the same digits.
 fn tick_in_log(price: &str) -> String {
     format!("{{Usd: Price({price})")
 }

@@ -16,7 +16,7 @@ const TWO_DAYS: Duration = Duration::from_secs(48 * 3600);
 async fn feed_goes_on_after_entries_of_the_future() {
     let cluster = TestCluster::new().await;
     let replicas: [Replica; 2] = cluster.replicas().await;
-    // The entry of a leader whose clock was two days ahead, as was the clock of Redis.
+    // `wrong` plays a leader that counts a time two days ahead, because its clock and the clock of Redis were wrong.
     let wrong = Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
     let mut lease = None;
     // The replicas want the lease, too. While they are stopped, they cannot take it first.
@@ -35,7 +35,7 @@ async fn feed_goes_on_after_entries_of_the_future() {
         until("the entry to arrive", async || replica.json("/v1/status").await["last_id"] == ahead.ms()).await;
     }
     wrong.release(&lease).await.unwrap();
-    // Neither these replicas nor one that starts now need a restart.
+    // The running replicas continue without a restart. A replica that starts now works too.
     let fresh = cluster.replica("r3", &[]).await;
     for replica in replicas.iter().chain([&fresh]) {
         until("later entries", async || {

@@ -213,7 +213,7 @@ async fn curl_resumes_with_last_event_id() {
     assert!(first.exit().await.success());
     let mut curl = Follower::curl(&second.address, &["-H", &resume(&seen)]);
     curl.read(4, &mut seen).await;
-    // Entries that curl has not printed by now are requested again.
+    // The next request resumes after the last entry that the test has read, even if this curl has received more.
     second.signal(Signal::KILL);
     let mut curl = Follower::curl(&third.address, &["-H", &resume(&seen)]);
     curl.read(4, &mut seen).await;

@@ -9,12 +9,14 @@ import { parse } from './message.js'
 /** Timeout for opening a connection. */
 const CONNECT_TIMEOUT_MS = 10_000
 /**
- * Time without a message after which a connection counts as dead: this, or four intervals of the feed if that is
- * longer. Browsers do not report pings, and a feed that is down sends nothing, so the time doubles with each connection
- * without an update, up to the second value.
+ * Times without a message after which a WebSocket counts as dead: the first one, and the longest one. If four intervals
+ * of the feed are longer than the first one, they count instead. Browsers do not report pings, and a feed that is down
+ * sends nothing, so a good connection can be silent. Therefore the time doubles after each silent connection, until an
+ * update comes.
  */
 const [SILENCE_MS, MAX_SILENCE_MS] = [15_000, 120_000]
-/** The same for events. Servers send a comment every 15 s, and two of them may be late. */
+/** Time without data after which an event stream counts as dead. Servers send a comment every 15 s, even if the feed is
+ *  down. So this time does not grow, and it allows for two late comments. */
 const EVENTS_SILENCE_MS = 50_000
 const MAX_INTERVAL_MS = 86_400_000
 /** First and longest delay before a retry. The delay doubles each time, and is randomised. */
@@ -23,13 +25,14 @@ const [FIRST_RETRY_MS, MAX_RETRY_MS] = [250, 15_000]
 export class Line {
   /** `{ state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }` */
   connection = { state: 'idle' }
-  /** Number of its address. */
+  /** Index of the line's address among the addresses of the feed. */
   address
   /** Newest id that has come over this connection. */
   newest
-  /** An id that the line did not have yet at the moment `at`, if there is one: `{ id, at }`. */
+  /** `{ id, at }` while the line lacks an entry that the feed has already delivered: the id of this entry, and the
+   *  moment when `Merge` noticed it. */
   behind
-  /** Gaps that have come before the next entry. */
+  /** Gaps that the line has received since its last entry. */
   gaps = []
   /** True if the server has rejected the line permanently. */
   isRefused = false
@@ -47,19 +50,19 @@ export class Line {
   #wasOpen = false
   /** Attempts since the last successful one. */
   #attempts = 0
-  /** Connections since the last one that brought an update. */
+  /** Number of silent connections that were replaced since the last update. */
   #silentConnections = 0
   #interval_ms = 0
   #lastMessageAt = 0
-  /** Minimum delay before every retry, which the server asked for. */
+  /** Minimum delay before a retry, set by the server. */
   #minRetry_ms = 0
   /** End of the server's `Retry-After`. */
   #notBefore = 0
 
   /**
    * Creates a line. Its owner has `url(line)`, the URL for the next connection; `key`, the API key; `next(line)`, the
-   * number of the next address; `onMessage(line, message)`; `onConnection(line)`, after each change of `connection`;
-   * `onOpen(line, again)`; `onRefused(line, reason)`; and `isKnown()`, true if there was a feed before.
+   * index of the next address; `onMessage(line, message)`; `onConnection(line)`, after each change of `connection`;
+   * `onOpen(line, again)`; `onRefused(line, reason)`; and `isKnown()`, true if an update has been received.
    */
   constructor(owner, address, transport, silence_ms) {
     this.#owner = owner
@@ -115,14 +118,14 @@ export class Line {
     this.setConnection({ state: 'closed' })
   }
 
-  /** Closes the connection, because another tab sends what comes over its own. */
+  /** Closes the connection. From now on, another tab sends its updates to this one. */
   follow() {
     this.disconnect()
     this.setConnection({ state: 'live', shared: true })
     this.followed()
   }
 
-  /** An update of the other tab has come. If no other comes for a while, the line connects by itself. */
+  /** Restarts the timer after an update from the other tab. When the timer expires, the line connects by itself. */
   followed() {
     this.#lastMessageAt = Date.now()
     this.#setTimer(this.#silenceLimit() * (1 + Math.random() / 4), () => this.connect())
@@ -133,14 +136,15 @@ export class Line {
     this.#retry(reason, true)
   }
 
-  /** Waits, and tries again after the longest delay. */
+  /** Closes the connection. The next attempt follows after 50 to 100 % of the longest delay. */
   rest(reason) {
     this.disconnect()
     this.#move()
     this.#retryIn(MAX_RETRY_MS * (1 + Math.random()) / 2, reason)
   }
 
-  /** Reconnects at once if necessary: the network is back, or the page is visible again. */
+  /** Reconnects at once if the line is silent or waits for a retry. The owner calls this when the network is back or
+   *  the page is visible again. */
   check() {
     const silent = this.connection.state === 'live' && Date.now() - this.#lastMessageAt > this.#silenceLimit()
     const waits = this.connection.state === 'waiting' && !this.connection.unread && Date.now() >= this.#notBefore
@@ -153,8 +157,8 @@ export class Line {
     this.#owner.onConnection(this)
   }
 
-  /** An update has come, so the line works. With `changes` or `every`, silence is normal, and a longer timeout
-   *  is kept. */
+  /** Records that an update has come, so the line works. With `changes` or `every`, `chained` is false. Silence is then
+   *  normal, so the longer timeout stays. */
   onUpdate(chained) {
     this.#attempts = 0
     if (chained) this.#silentConnections = 0

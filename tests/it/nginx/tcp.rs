@@ -57,7 +57,7 @@ async fn clients_keep_their_address_and_resume() {
         }
     };
     assert_eq!(refused.status(), 429);
-    assert!((2..=4).contains(&held.len()), "{} places", held.len());
+    assert!((2..=4).contains(&held.len()), "{} clients", held.len());
     let mut examples = Vec::new();
     until("a log line", async || {
         let lines = replicas.iter().flat_map(|replica| replica.logged("refused clients over a limit"));
