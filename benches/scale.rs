@@ -139,7 +139,7 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let mut stack = Stack::start(plan)?;
     let connected = started.elapsed();
-    // All clients are connected, so all get the next tick. The measurement begins after a second one.
+    // All clients are connected, so all get the next tick. The measurement begins one tick later.
     let (first, _) = stack.ticks(2)?;
     let before = stack.used()?;
     let (last, _) = stack.ticks(plan.ticks)?;
@@ -196,8 +196,8 @@ fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Fa
     sleep(plan.interval.saturating_sub(KILL_BEFORE_TICK + tick.elapsed()));
     eprintln!("replica {} is killed", victim + 1);
     let (seen, killed_ns) = (stack.seen(), monotonic_ns(Instant::now()));
-    // The kernel closes the sockets of the replica one after the other, so the tick may arrive before the process has
-    // ended.
+    // Before the process ends, the kernel closes its sockets one after the other. The next tick may arrive in this
+    // time, so the number of the tick is determined before the kill.
     stack.replicas[victim].kill()?;
     let (missed, _) = stack.until(seen + 1)?;
     let (last, _) = stack.ticks(2)?;

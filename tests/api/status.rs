@@ -22,7 +22,7 @@ async fn status_describes_the_feed() {
 }
 
 #[tokio::test]
-async fn old_newest_tick_is_503_with_the_same_report() {
+async fn old_tick_makes_status_503_with_a_report() {
     let server = TestServer::with(&[], &ticks(3)).await;
     for (max_age, status) in [("4s", 503), ("1m", 200)] {
         let answer = server.get(&format!("/v1/status?max_age={max_age}")).await;

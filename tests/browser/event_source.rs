@@ -8,7 +8,8 @@ use crate::support::{TestCluster, embedded, replica_settings, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The stream from the start of the feed. A client that did not send its last id would get everything twice.
+/// The stream from the start of the feed. If a client did not send its last id when it reconnects, it would get
+/// everything twice.
 const STREAM: &str = "/v1/prices/stream?format=full&since=0&hello=true";
 
 /// Opens a stream in the page, and records its events.
@@ -52,7 +53,7 @@ async fn event_source_resumes_on_another_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 3] = cluster.replicas().await;
     let nginx = Nginx::start(&replicas.each_ref().map(|replica| replica.address.as_str())).await;
-    // The browser shows the text of the script, because the page would open a stream itself.
+    // The browser opens a script as text instead of the page, because the page would open a stream itself.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", nginx.address)).await;
     listen(&browser, STREAM).await;
     until_more(&browser).await;

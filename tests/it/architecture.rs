@@ -182,8 +182,9 @@ fn stack_passes_every_setting_except_its_own() {
     let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let (_, list) = text.split_once("\n    environment:\n").unwrap();
     let lines = list.lines().map_while(|line| line.strip_prefix("      ")).map(|line| line.trim_start_matches("- "));
-    // A setting is passed on unchanged, or has another default in the stack.
     let lines = lines.filter(|line| !line.starts_with('#'));
+    // `NAME` passes a setting on unchanged. `NAME=${NAME:-DEFAULT}` passes it on with another default. Other lines with
+    // `=` do not pass a setting on.
     let passed = lines.map(|line| line.split_once("=${").map_or(line, |(name, _)| name));
     let passed: BTreeSet<_> = passed.filter(|line| !line.contains('=')).collect();
     let wanted: BTreeSet<_> = settings().iter().map(|setting| setting.env).filter(|name| !own.contains(name)).collect();

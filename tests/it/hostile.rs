@@ -149,10 +149,11 @@ async fn stalled_client_learns_why_it_is_closed() {
                 // After this second, the write has stalled for too long. For 3 s more, the server tries to send the
                 // close frame.
                 sleep(Duration::from_secs(1)).await;
-                // If the buffer stayed small, the client's kernel would not announce its free space when the client
-                // reads. The server's kernel would notice it only with its next probe, perhaps after the 3 s.
+                // With a small buffer, the client's kernel does not announce free space when the client reads. The
+                // server's kernel then learns of the space only when it sends its next probe, perhaps after the 3 s.
                 SockRef::from(stream::socket(&stuck)).set_recv_buffer_size(1 << 20).unwrap();
-                // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
+                // When the write stalls, the server may have sent only a part of a frame. It first sends the rest of
+                // that frame, and then the close frame with the reason.
                 let mut bytes = Vec::new();
                 // On a busy machine, this test may read too late to get the close frame, or so early that the server
                 // detects no stall and the stream goes on. In both cases, the test tries again.
@@ -230,7 +231,8 @@ impl Frames {
 
 #[tokio::test]
 async fn lagging_client_learns_why_it_is_closed() {
-    // No write stalls for too long, and there is enough time for the close frame.
+    // `BTCFEED_WRITE_STALL` is long, so no write stalls for too long, and the server has enough time to send the close
+    // frame.
     let settings = [&FAST[..], &[("BTCFEED_MAX_LAG", "1s"), ("BTCFEED_WRITE_STALL", "30s")]].concat();
     attack(&settings, async |target| {
         let mut slow = target.raw("format=full&currency=USD,EUR", b"").await;

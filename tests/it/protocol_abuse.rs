@@ -54,7 +54,7 @@ impl Attacked {
         read
     }
 
-    /// Sends a request. Returns everything that the server sends before it closes the connection, or before the third
+    /// Sends a request. Returns everything that the server sends until it closes the connection, or until the third
     /// update of a stream.
     async fn ask(&self, request: &str) -> String {
         let mut socket = TcpStream::connect(&self.replica.address).await.unwrap();
@@ -114,7 +114,8 @@ async fn head_without_an_end_ends_the_connection() {
     attacked.check().await;
 }
 
-/// Each head has a field of 4000 bytes once, and then 12,000 times as one byte that refers to it (RFC 7541 §7.3).
+/// Each head contains a field of 3900 bytes, and then 12,000 single bytes. Each of these bytes stands for the whole
+/// field (RFC 7541 §7.3), so the head expands to 47 MB.
 #[tokio::test]
 async fn head_that_expands_is_rejected() {
     let attacked = Attacked::start().await;
@@ -136,10 +137,10 @@ async fn head_that_expands_is_rejected() {
     attacked.check().await;
 }
 
-/// Two servers may disagree about where such a request ends, so it must be the last one of its connection (RFC 9112
-/// §6.1, §6.3).
+/// Two servers may disagree about where a request without a clear length ends. Therefore it must be the last request of
+/// its connection (RFC 9112 §6.1, §6.3).
 #[tokio::test]
-async fn request_with_two_lengths_hides_no_other() {
+async fn unclear_length_hides_no_other_request() {
     let attacked = Attacked::start().await;
     let hidden = "GET /v1/prices/latest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for (headers, body) in [

@@ -237,7 +237,7 @@ async fn half_close_ends_a_websocket() {
         assert_eq!(connection.head().await[""], "HTTP/1.1 101 Switching Protocols", "{sending:?}");
         connection.until("a tick", |read| position(read, br#""type":"tick""#).map(|_| 0)).await;
         connection.stream.shutdown().await.unwrap();
-        // Far less than the time in which the missing pong would end the stream.
+        // The server also closes a stream on which no pong arrives, but only after much more than 10 s.
         let end = async { while connection.stream.read_buf(&mut connection.read).await.unwrap() > 0 {} };
         timeout(Duration::from_secs(10), end).await.expect("the end of the stream");
     }

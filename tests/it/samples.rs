@@ -76,7 +76,8 @@ async fn build(name: &str) -> PathBuf {
 async fn rust_samples_run() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // The samples have the address localhost:8080. The replica is their proxy.
+    // The samples request localhost:8080. With `http_proxy`, they send these requests to the replica, and the replica
+    // answers them itself.
     let command = |path: PathBuf| {
         let mut command = Command::new(path);
         command.env("http_proxy", format!("http://{}", replica.address)).env_remove("no_proxy").env_remove("NO_PROXY");

@@ -24,7 +24,7 @@ fn replicas<'a>(spans: &[&'a Span]) -> BTreeSet<&'a str> {
     spans.iter().map(|span| span.resource["service.instance.id"].as_str()).collect()
 }
 
-/// Starts two replicas with these settings, which send their traces to a collector.
+/// Starts two replicas with these settings. The replicas send their traces to a collector.
 async fn traced(settings: &[(&str, &str)]) -> (TestCluster, Collector, [Replica; 2]) {
     let (cluster, collector) = (TestCluster::new().await, Collector::start().await);
     let url = collector.url();
@@ -121,7 +121,7 @@ async fn all_replicas_sample_the_same_ticks() {
 }
 
 #[tokio::test]
-async fn collector_that_is_away_delays_nothing() {
+async fn absent_or_silent_collector_delays_nothing() {
     // The first collector refuses connections, the second one accepts them and never answers.
     let (absent, silent) = (free_address(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let run = async |address: String| {

@@ -34,7 +34,7 @@ pub fn serve_command(settings: &[(String, String)]) -> Command {
     command.env("BTCFEED_DATA", "none");
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
-    // All clients of a test have the same address, so its limits are very high.
+    // All clients of a test have the same address, so the limits of an address are very high.
     for limit in ["CONNECTIONS", "RATE", "READS", "CLIENT_IDS"] {
         command.env(format!("BTCFEED_ADDRESS_{limit}"), "1000000");
     }
@@ -175,7 +175,7 @@ impl Replica {
         self.history_where("with an entry", |history| !history.is_empty()).await
     }
 
-    /// Returns the history once it has this entry. Another replica may have sent it to a client a moment earlier.
+    /// Returns the history once it has this entry. A client may have received the entry from another replica earlier.
     pub async fn history_with(&self, entry: &Value) -> Vec<Value> {
         self.history_where("with an entry of another replica", |history| history.contains(entry)).await
     }

@@ -8,8 +8,9 @@ import { duration, moment } from './options.js'
 const TIMEOUT_MS = 10_000
 
 /**
- * Returns the price in each currency at a moment, from the first address that answers. Throws if the feed had no price
- * then (`error.status` is 404), if an argument or the key is invalid, or if no address answers.
+ * Returns the price in each currency at a moment. The addresses are asked one after the other. An address is skipped if
+ * it does not answer like a feed, or answers with 429 or 5xx. Throws if the feed had no price then (`error.status` is
+ * 404), if an argument or the key is invalid, or if every address is skipped.
  */
 export async function readPricesAt(addresses, { currency, key }, time, { window } = {}) {
   const query = { currency, time: moment(time), window: duration(window) }

@@ -69,7 +69,7 @@ for (const transport of TRANSPORTS) {
       const history = await readEntries(fixture.direct[0], currencies, entries[0].id, entries.at(-1).id)
       const contents = ({ id, prices, state }) => JSON.stringify([id, prices ?? state])
       const received = entries.map(contents)
-      // What was received is in the history, in its order, and without a copy.
+      // Every received entry is in the history. The entries have the order of the history, and none comes twice.
       assert.deepEqual(history.map(contents).filter((entry) => received.includes(entry)), received)
       if (expect === 'history') assert.ok(history.length - entries.length <= missing, `${received} is not all`)
       for (const { exact = {}, prices } of entries) {
@@ -96,7 +96,7 @@ test('the prices at a moment have all their digits', async () => {
   await assert.rejects(feed.pricesAt(tick.id, { window: '2h' }), /invalid window/)
 })
 
-test('an endless answer is not kept', async () => {
+test('an endless answer is rejected', async () => {
   const server = createServer((_, response) => {
     const send = () => { while (response.write('x'.repeat(65_536))); }
     response.on('drain', send)

@@ -26,7 +26,7 @@ log = logging.getLogger("btcfeed")
 
 
 class Owner(Protocol):
-    """What a line asks and reports."""
+    """The interface of a feed for its lines."""
 
     def _last(self) -> int | None:
         """Returns the id to continue after."""
@@ -35,7 +35,9 @@ class Owner(Protocol):
         """Returns the number of the line's next address."""
 
     def _is_known(self) -> bool:
-        """Returns true if there was a feed before."""
+        """Returns true after the first entry. From then on, a line retries an address even if its answer is not from a
+        feed.
+        """
 
     def _opened(self, line: Line, again: bool) -> None:
         """The server has answered. `again` is true if the line has had a connection before."""
@@ -44,11 +46,11 @@ class Owner(Protocol):
         """A message has come."""
 
     def _refused(self, line: Line, reason: str) -> None:
-        """The server has refused the line, and would refuse it again. Raises if the feed ends."""
+        """The server has refused the line, and would refuse it again. Raises if every line is refused."""
 
 
 class Line:
-    """A line to one of the addresses of a feed."""
+    """A line to a feed. It uses one address of the feed at a time."""
 
     def __init__(self, owner: Owner, addresses: Sequence[Address], number: int, options: Options) -> None:
         self.position = Position(number)
@@ -71,11 +73,12 @@ class Line:
             self._session.cancel()
 
     async def run(self, http: httpx.AsyncClient) -> None:
-        """Connects again and again. Raises if the feed ends."""
+        """Connects again and again. Raises if the server refuses every line of the feed."""
         while True:
             self._opened_at, address = math.inf, self._addresses[self.position.address]
             end = await self._connect(http)
-            # This time begins with the first message, because an attempt without an answer may take long, too.
+            # A connection that lasts long enough resets the pauses. The time counts from the first message, because an
+            # attempt without an answer may take long, too.
             if time.monotonic() - self._opened_at > self._options.retry[1]:
                 self._attempts = 0
             is_final = end.final and not (end.no_feed and self._owner._is_known())
@@ -132,12 +135,13 @@ class Line:
         self._min_pause_s = pause_s
 
     def _rest(self, end: Disconnected) -> float:
-        """Returns the pause after a refusal, which is at least half the longest one."""
+        """Returns the pause after a refusal. It is at least half the second value of the option `retry`."""
         return max(end.retry_after_s, self._options.retry[1] * (1 + random.random()) / 2)
 
     def _pause(self, end: Disconnected) -> float:
-        """Returns the pause before the next attempt: what the server asked for, plus a random time. The bound of the
-        random time doubles with each attempt.
+        """Returns the pause before the next attempt: what the server asked for, plus a random time below a bound. The
+        bound begins with the first value of the option `retry` and doubles with each attempt, up to the second value.
+        If another replica can take over at once (`end.soon`), the bound is the first value.
         """
         first, longest = self._options.retry
         bound: float = min(first * 2 ** (0 if end.soon else self._attempts), longest)

@@ -31,7 +31,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.since is not None and self.after is not None:
             raise ValueError("invalid since and after: expected only one of them")
-        # It is a secret, so the error does not quote it.
+        # The key is a secret, so the error does not quote it.
         if self.key is not None and not re.fullmatch("[!-~]+", self.key):
             raise ValueError("invalid key: expected printable ASCII characters without spaces")
         if self.transport not in TRANSPORTS:
