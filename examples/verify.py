@@ -86,5 +86,5 @@ for line in fileinput.input():
         except (AssertionError, KeyError) as problem:
             raise SystemExit(f"{number}: {problem}")
         last, gap, entries = number, None, entries + 1
-print(f"{entries} entries fit, {prices} prices computed again")
+print(f"{entries} entries checked, {prices} prices computed again")
 raise SystemExit(0 if prices else 3)

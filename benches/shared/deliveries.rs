@@ -59,7 +59,8 @@ pub(crate) struct Faults {
     pub(crate) lost: usize,
     /// Updates that reached a client twice, or after a later one.
     pub(crate) duplicated: usize,
-    /// Messages that are not updates, and updates that the witness does not know.
+    /// Messages that are not updates, and updates that the witness does not know. The witness is a client that reads
+    /// the ids of all ticks (`witness.rs`).
     pub(crate) unexpected: usize,
     /// Connections that ended early.
     pub(crate) closed: usize,
@@ -123,8 +124,8 @@ impl Deliveries {
             }
         }
         self.updates.binary_search_by_key(&id, |update| update.id).unwrap_or_else(|number| {
-            // The update is new here, but a client of another replica already has a later one. Every client that has a
-            // later one has lost this one, or started after it.
+            // The record does not have this update yet, although it has a later one. Each client that has already
+            // received a later update has lost this one, or its first update is later than this one.
             let mut settled = 0;
             for position in self.positions.iter_mut().flatten().filter(|position| position.next > number) {
                 self.faults.lost += usize::from(position.first <= number);

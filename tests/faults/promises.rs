@@ -1,4 +1,5 @@
-//! The promises of each fault. `docs/promises.md` is made from them, and the matrix checks each of them.
+//! What may be lost under each fault. Each case of the matrix (`matrix.rs`) checks its promise. `docs/promises.md` is
+//! generated from this file.
 
 use super::case::Leadership;
 use super::checker::Findings;
@@ -27,7 +28,7 @@ impl Promise {
         }
     }
 
-    /// Returns what the findings break.
+    /// Returns a message if the findings break this promise.
     pub fn broken_by(self, findings: &Findings) -> Option<String> {
         let Findings { died, handover, explained, gaps, .. } = findings;
         let is_kept = match self {
@@ -59,9 +60,9 @@ checker compares three records: what the exchange answered, what Redis holds, an
   `btcfeed_store_up`, and a line of the log once a minute.
 - The feed goes on by itself within seconds after the fault.
 
-The last two columns say what may be lost. If the leader *lives*, other replicas may start during the fault. If the
-leader is *killed*, this happens during the fault, and it may start again. This page is made from
-`tests/faults/promises.rs`.
+The last two columns say what may be lost. The cases in which the leader *lives* include those in which other replicas
+start during the fault. In the cases in which the leader is *killed*, the kill happens during the fault. In some of
+them, the killed replica starts again during the fault. This page is made from `tests/faults/promises.rs`.
 
 | fault | replicas report that they cannot write | lost if the leader lives | lost if the leader is killed |
 |---|---|---|---|
@@ -88,8 +89,9 @@ than 15 minutes, they are believed, unless at least two sources give other times
 const TAIL: &str = "
 ## More faults
 
-A random mix of up to three of these faults at the same time, with a printed seed, keeps the same promises
-(`BTCFEED_FAULTS_SECONDS=600 make faults`).
+`make faults` also causes random mixes: up to three faults of the first table at the same time. What may be lost is the
+same as in the table. `BTCFEED_FAULTS_SECONDS=600 make faults` does this for ten minutes. The seed of each round of
+mixes is printed, and `BTCFEED_FAULTS_SEED` repeats a round.
 
 If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by
 `allkeys-lru`), all of it comes back. Clients get ticks in the meantime, even if a round trip between the replicas and
@@ -129,7 +131,8 @@ If another program puts a value of a wrong type at a key of the feed:
   inputs, up to 32 MiB of them, and writes both together.
 - While the slot of the feed moves to another node of a Redis Cluster, no other replica can begin to lead, and inputs
   may be missing. The leader goes on.
-- While a replica of version 0.2.0 leads, a wrong clock moves ids and the retention, as always in that version.
+- While a replica of version 0.2.0 leads, ids follow the clock of Redis even if it is wrong. If this clock is ahead,
+  entries expire early.
 ";
 
 /// Returns the text of the page.

@@ -156,7 +156,7 @@ async fn one_address_gets_only_its_volume_of_history() {
     assert_eq!(answer.status(), 429);
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((30..=60).contains(&wait), "{wait} s");
-    // A replay counts like a page, over each transport.
+    // A replay counts like a page, over WebSocket and as server-sent events.
     let message = "too much history and too many replays for your address";
     let (status, problem) = Client::try_from(ATTACKER, &format!("{}?since=0", stream(&replica))).await.err().unwrap();
     assert!(status == 429 && problem.contains(message), "{status} {problem}");

@@ -100,7 +100,7 @@ async fn file_that_opens_late_keeps_its_history() {
     let (path, old) = hidden_file(parent.path()).await;
     let store = Disk::open(&path, OPTIONS).unwrap();
     let lease = lease(&store).await;
-    // The clock was two days ahead at the start.
+    // The new ids are two days ahead, as after a start with a wrong clock. The old entry must not expire because of it.
     let moment = TickId::now().plus(OPTIONS.retention * 48);
     let ahead = || tick("2").reckoned_at(moment, Some(Duration::ZERO));
     let new = store.append(&lease, &ahead(), TickId::ZERO).await.unwrap().id;

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
-/// Settings of a feed that soon fills a stream, with a short limit for stalled writes.
+/// Settings of a feed that soon fills the window of a stream, and a short timeout for writes that stall.
 const STALL_SOON: [(&str, &str); 3] = [FAST[0], FAST[1], ("BTCFEED_WRITE_STALL", "1s")];
 
 /// Reads a stream to its end. Returns the ticks, and the code and the reason of the close frame if there is one.
@@ -161,8 +161,9 @@ async fn stalled_client_learns_why_it_is_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &STALL_SOON).await;
     let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
-    // This is one second until the buffers are full, one for the stalled write, and half of the three seconds for the
-    // close frame.
+    // The buffers are full after about one second. One second later, the server gives up the stalled write. It then
+    // waits at most three seconds until the client has read the close frame. This sleep ends in the middle of this
+    // wait.
     sleep(Duration::from_millis(3500)).await;
     let (ticks, close) = rest(&mut stuck).await;
     unbroken(&ticks);

@@ -5,8 +5,8 @@ const STREAM_PATH = /(\/(v1\/ws|ws|pricefeed|v1\/prices\/stream|prices\/stream))
 
 /**
  * Returns the addresses of a feed as URLs without the paths of its streams. `given` is one address or several. An
- * address begins with http, https, ws or wss; in a page it may be relative. `module` is the URL of the module, whose
- * server is the feed if no address is given.
+ * address begins with http, https, ws or wss; in a page it may be relative. `module` is the URL of btcfeed.js. If no
+ * address is given, the feed is at the folder of this URL. `options` lists the options of a feed, for an error message.
  */
 export function parseAddresses(given, module, options) {
   const all = [given ?? []].flat()

@@ -49,7 +49,8 @@ impl Attacker {
         .await;
     }
 
-    /// Requests `path` on many HTTP/2 connections with `streams` streams each, and never opens a window further.
+    /// Requests `path` on many HTTP/2 connections with `streams` streams each. Reads what the server sends, but never
+    /// enlarges a window after the start, so the server can send at most `window` bytes on each stream.
     pub async fn unread(self, connections: usize, streams: usize, window: u32, path: &str) {
         let requests = http2(streams, window, path);
         self.repeat(connections, Duration::from_secs(4), || requests.clone()).await;
@@ -88,7 +89,8 @@ impl Attacker {
         self.repeat(connections, Duration::from_secs(1), || request.clone()).await;
     }
 
-    /// Occupies places and keeps them.
+    /// Keeps this number of streams of the feed open. A stream that ends, or is one minute old, is replaced by a new
+    /// one.
     pub async fn places(self, connections: usize) {
         let request = b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
         self.repeat(connections, Duration::from_secs(60), || request.clone()).await;
@@ -107,7 +109,7 @@ impl Attacker {
         }
     }
 
-    /// Repeatedly begins TLS handshakes, each of which makes the server sign, and does not finish them.
+    /// Repeatedly begins TLS handshakes and does not finish them. The server computes a signature for each handshake.
     pub async fn handshakes(self, connections: usize) {
         let config = Authority::new().connector(&[]).config().clone();
         let hello = || {
