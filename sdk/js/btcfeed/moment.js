@@ -21,7 +21,10 @@ export async function readPricesAt(addresses, { currency, key }, time, { window 
       const response = await fetch(urlOf(address, 'v1/prices/at', query), options)
       const text = await textOf(response)
       if (response.ok) return parse(text)
-      problem = Object.assign(new Error(JSON.parse(text).detail), { status: response.status })
+      const { detail } = JSON.parse(text)
+      // A feed explains its errors, so this is another server.
+      if (detail === undefined) throw new Error(`it answers HTTP ${response.status}`)
+      problem = Object.assign(new Error(detail), { status: response.status })
     } catch (error) {
       problem = new Error(`${address.href}: ${(error.cause ?? error).message || error.message}`)
       continue

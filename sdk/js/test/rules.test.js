@@ -161,6 +161,18 @@ test('a 404 after a stream is tried again', async () => {
   server.close()
 })
 
+test('a 404 without an explanation is not from a feed', async () => {
+  const server = createServer((_, response) => { response.writeHead(404).end('{"message":"Not Found"}') })
+  await new Promise((ready) => { server.listen(0, '127.0.0.1', ready) })
+  try {
+    const feed = new Feed({ url: `http://127.0.0.1:${server.address().port}`, transport: 'sse' })
+    await assert.rejects(feed.pricesAt(), (error) => error.status === undefined && /it answers HTTP 404/.test(error.message))
+    feed.close()
+  } finally {
+    server.close()
+  }
+})
+
 test('a delay is asked for in seconds or with a date', () => {
   const soon = retryAfter(new Date(Date.now() + 30_000).toUTCString())
   assert.ok(soon > 28_000 && soon <= 30_000)
@@ -178,6 +190,7 @@ test('invalid options are errors', () => {
   const url = 'http://localhost'
   for (const [options, expected] of [
     [{}, 'missing url outside of a page: expected ws://, wss://, http:// or https://'],
+    [{ url: 'me:secret@host' }, 'invalid url "…@host": expected ws://, wss://, http:// or https://'],
     [{ url, redundancy: 5 }, 'invalid redundancy 5: expected 1 to 4'],
     [{ url, key: 'secret\n' }, 'invalid key: expected printable ASCII characters without spaces'],
     [

@@ -154,14 +154,14 @@ async def read_history(http: httpx.AsyncClient, url: str, headers: Mapping[str, 
     try:
         status, text = await read_text(http, url, headers, timeout_s=2.0)
         return [read_message(line) for line in text.splitlines() if line] if status == 200 else None
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, ValueError, RecursionError):
         return None
 
 
 def _read(text: str | bytes) -> Message:
     try:
         return read_message(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Disconnected(f"invalid message {text[:60]!r}: {error}") from error
 
 
@@ -169,7 +169,7 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
     """Returns the failure of a request that was answered with something else than a stream."""
     try:
         detail, is_explained = str(json.loads(body)["detail"]), True
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         detail, is_explained = f"the server answered with HTTP {status}", False
     if 200 <= status < 300:
         problem = f"there is no feed at this address: it answers HTTP {status}"
@@ -183,12 +183,12 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
 
 def _retry_after(value: str | None) -> float:
     """Returns the pause in a header `Retry-After`, which has seconds or a date."""
-    try:
+    if re.fullmatch("[0-9]{1,9}", value or "0"):
         seconds = float(value or 0)
-    except ValueError:
+    else:
         try:
             seconds = (parsedate_to_datetime(value or "") - datetime.now(timezone.utc)).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             seconds = 0.0
     return min(max(seconds, 0.0), _MAX_ASKED_S)
 
@@ -204,7 +204,7 @@ class EventParser:
     def read(self, data: bytes) -> list[str | float]:
         """Parses a piece. Returns the data of each complete event, and each pause of `retry:` in seconds."""
         *lines, self._line = _LINE_END.split(self._line + self._decoder.decode(data))
-        if len(self._line) + sum(map(len, self._data)) > _MAX_MESSAGE_BYTES:
+        if len(self._line) + sum(len(line) + 1 for line in self._data) > _MAX_MESSAGE_BYTES:
             raise Disconnected("an event is too long")
         items: list[str | float] = []
         for line in lines:
@@ -217,6 +217,6 @@ class EventParser:
             value = value.removeprefix(" ")
             if name == "data":
                 self._data.append(value)
-            elif name == "retry" and value.isdecimal():
+            elif name == "retry" and re.fullmatch("[0-9]{1,9}", value):
                 items.append(int(value) / 1000)
         return items

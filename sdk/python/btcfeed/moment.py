@@ -57,7 +57,7 @@ async def read_prices_at(
             if status == 200:
                 return {price["currency"]: _read(price) for price in fields["prices"]}
             problem = str(fields["detail"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError) as error:
             problem = f"{address.base}: {error or type(error).__name__}"
             continue
         if status == 404:

@@ -144,10 +144,29 @@ def test_invalid_options_are_errors(options, expected):
         Feed("http://localhost", **options)
 
 
+def test_error_has_no_part_of_a_password():
+    for url in ("me:secret@host", "http://me:secret@host:99999", "http://me:se/cret@host", "http://me:secret@host"):
+        with pytest.raises(ValueError, match="invalid address") as error:
+            Feed(url)
+        assert "cret" not in str(error.value)
+
+
 def test_plain_404_is_no_answer_of_a_feed():
     assert _refusal(404, b"404 page not found", None).no_feed
     assert not _refusal(404, b'{"detail":"unknown path"}', None).no_feed
     assert not _refusal(403, b"", None).no_feed
+    assert not _refusal(403, b"[" * 60_000, None).no_feed
+
+
+def test_hostile_numbers_are_ignored():
+    for value in ("nan", "inf", "-5", "9" * 400, "soon"):
+        assert _refusal(503, b"", value).retry_after_s == 0
+    assert _refusal(503, b"", "7").retry_after_s == 7
+    assert EventParser().read(b"retry: " + b"9" * 400 + b"\n") == []
+    parser = EventParser()
+    with pytest.raises(Disconnected, match="an event is too long"):
+        for _ in range(70):
+            parser.read(b"data:\n" * 1000)
 
 
 def test_name_of_a_client_is_not_logged(caplog):
