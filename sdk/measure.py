@@ -1,4 +1,4 @@
-"""Measures two connections at once: what is lost, doubled and late if one of two replicas fails.
+"""Measures which ticks a client loses, gets twice or gets late if it has two connections and one replica fails.
 
     python3 sdk/measure.py [--rounds 200] [--json] js python rust
 

@@ -92,9 +92,10 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "The baseline is one thread that writes one shared frame to every socket in a loop. Processor time is the\n\
-             server's, user and kernel, including the receiver's side of the loopback. Times between clients are measured by\n\
-             the clients, so they include the time in which one thread reads all sockets. Memory is Pss, without\n\
-             the kernel's socket buffers."
+             server's, in its own code and in the kernel. The clients are on the same machine, so this time\n\
+             includes the kernel's work for the receiving sockets. Times between clients are measured by the\n\
+             clients, so they include the time in which one thread reads all sockets. Memory is Pss, without the\n\
+             kernel's socket buffers."
         )
     }
 }

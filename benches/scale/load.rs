@@ -31,7 +31,8 @@ pub(crate) struct Task {
     /// Number of the process.
     pub(crate) process: u32,
     pub(crate) clients: usize,
-    /// Replicas. The witness of the process reads from the last one.
+    /// Replicas. The process also has a witness, a client that knows all ids of the feed. It reads from the last
+    /// replica.
     pub(crate) servers: Vec<SocketAddr>,
 }
 

@@ -32,14 +32,14 @@ impl Endpoint {
     }
 }
 
-/// Certificate of a server for one run, as files, and what its clients need.
+/// Certificate of a server for one run, as files, and the TLS settings of clients that trust it.
 pub(crate) struct Certificate {
     folder: TempDir,
     trust: Arc<ClientConfig>,
 }
 
 impl Certificate {
-    /// Generates a certificate. Its clients trust nothing else, and do not resume sessions.
+    /// Generates a certificate. The clients trust no other certificate, and do not resume TLS sessions.
     pub(crate) fn generate() -> anyhow::Result<Certificate> {
         let folder = TempDir::new()?;
         let key = KeyPair::generate()?;
@@ -64,7 +64,8 @@ impl Certificate {
     }
 }
 
-/// Returns the only cipher suite and group of the benches, so that all servers encrypt alike.
+/// Returns a provider with one cipher suite and one group for the key exchange. All clients use it, so all servers
+/// encrypt in the same way.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],

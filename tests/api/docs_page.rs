@@ -167,7 +167,7 @@ async fn page_and_text_have_all_of_grpc() {
             "{name} is not in the text"
         );
     }
-    // Lines that end with a number declare fields, or values of an enum.
+    // An indented line with ` = ` declares a field, or a value of an enum.
     let fields = proto.lines().filter(|line| line.starts_with("  ") && line.ends_with(';') && line.contains(" = "));
     let names: Vec<_> = fields.map(|line| line.split(" = ").next().unwrap().split(' ').next_back().unwrap()).collect();
     assert!(names.len() > 60, "{names:?}");
@@ -207,7 +207,7 @@ async fn method_page_is_the_document() {
     for line in headings.iter().map(|line| line.trim_start_matches(['#', ' '])) {
         assert!(shown.contains(line), "{line} is missing");
     }
-    assert_eq!(page.matches("<tr>").count(), cells.len() - 1, "each line of the table except the line of hyphens");
+    assert_eq!(page.matches("<tr>").count(), cells.len() - 1, "each line except the line of hyphens is a row");
     assert!(shown.contains("btcfeed verify https://feed.example/btc "), "it shows the address of this server");
     let ids = values(page, "id");
     for link in values(page, "href").into_iter().chain(values(page, "src")) {

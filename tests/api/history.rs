@@ -161,8 +161,8 @@ fn entries_with_gaps(lines: &[Value]) -> Vec<Vec<Value>> {
 #[tokio::test]
 async fn newest_first_is_the_reverse() {
     let mut entries = varied(1700);
-    // Entries are missing before the newest 500, where a block ends, before the newest 600, where pages of 200 end, and
-    // in the middle of a page.
+    // Three entries are missing. One is just before the newest 500, because the server reads blocks of 500 entries. One
+    // is just before the newest 600, where a page of 200 ends. One is in the middle of a page.
     for place in [1199, 1098, 600] {
         entries.remove(place);
     }

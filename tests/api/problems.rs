@@ -78,7 +78,8 @@ async fn problem_has_the_fields_of_rfc_9457() {
 #[tokio::test]
 async fn request_id_comes_back() {
     let server = TestServer::with(&[], &ticks(3)).await;
-    // A long problem is compressed before the id is added. The body with the id must not be.
+    // The server compresses a long problem. It then replaces the compressed body with one that has the id and is not
+    // compressed.
     let long = format!("/v1/prices?{}", "limit=x&".repeat(100));
     for path in ["/v1/prices/latest", "/v1/prices?limit=0", &long, "/nothing", "/"] {
         let answer = server.get_with(path, &[("x-request-id", "shop-7/1"), ("accept-encoding", "gzip")]).await;

@@ -31,7 +31,8 @@ async fn mouse_zooms_and_moves_the_chart() {
     until("a quarter of an hour", async || points(&browser).await > 850).await;
     browser.turn_wheel("#chart", 0, -400).await;
     until("fewer points", async || (300..700).contains(&points(&browser).await)).await;
-    // The middle keeps its place, so the newest tick is not shown.
+    // The pointer is in the middle of the chart. The zoom keeps the tick under the pointer in place, so the newest tick
+    // is no longer shown.
     assert!(period(&browser).await.starts_with("from "), "{}", period(&browser).await);
     assert_eq!(browser.count(".end").await, 0);
     let before = period(&browser).await;

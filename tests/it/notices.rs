@@ -19,7 +19,7 @@ async fn replay(client: &mut Client<MaybeTlsStream<TcpStream>>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn notices_are_sent_beside_exact_ticks() {
+async fn notices_leave_the_ticks_unchanged() {
     let cluster = TestCluster::new().await;
     let price = |usd: &str| json!({"type": "tick", "prices": {"USD": usd}, "sources": {"USD": ["kraken"]}});
     let mut events = vec![price("97000.10"), price("97000.20")];

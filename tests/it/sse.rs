@@ -1,4 +1,4 @@
-//! Server-sent events over HTTP/1, which the reactor sends, and requests for streams that are rejected.
+//! Server-sent events that the reactor sends over HTTP/1, and rejected requests for a stream.
 
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
@@ -119,7 +119,7 @@ async fn event_source_is_asked_to_retry() {
     assert_eq!(events.named("goodbye").await.json()["reason"], "unavailable");
     assert_eq!(events.block().await, None);
     let (status, _) = replica.get("/v1/prices/stream").await;
-    assert_eq!(status, 503, "other clients get the status");
+    assert_eq!(status, 503, "other clients get an HTTP error");
 }
 
 #[tokio::test]

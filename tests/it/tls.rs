@@ -72,7 +72,7 @@ async fn sdk_names_the_right_scheme() {
 }
 
 #[tokio::test]
-async fn rest_and_events_work_over_both_versions() {
+async fn rest_and_events_work_over_http_1_and_2() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
     let replica = secured(&exchange, &authority, &[]).await;
     let url = format!("https://127.0.0.1:{}", replica.port());
@@ -232,7 +232,8 @@ async fn flood_of_handshakes_delays_no_client() {
     })
     .await;
     assert!(started.elapsed() < Duration::from_secs(4), "idle handshakes were not closed before their deadline of 5 s");
-    // Finished handshakes cost the most processor time. The clients of these handshakes run in this process.
+    // Finished handshakes cost the most processor time, also in the client. All clients run in this process, so the
+    // measured times include the work of the clients.
     let flood = async {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(3) {
@@ -258,7 +259,7 @@ async fn flood_of_handshakes_delays_no_client() {
 }
 
 #[tokio::test]
-async fn unusable_certificates_prevent_the_start() {
+async fn config_rejects_unusable_certificates() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (cert, key, foreign) = (authority.path("cert.pem"), authority.path("key.pem"), other.path("key.pem"));
     let run = async |settings: &[(&str, &str)]| {

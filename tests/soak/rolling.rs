@@ -29,7 +29,7 @@ const SPREAD: Duration = Duration::from_secs(5);
 /// Maximum share of the attempts to connect that fail because a replica begins to stop at that moment. The client then
 /// waits for as long as the answer says.
 const MAX_FAILED: f64 = 0.001;
-/// Number of clients that connect at the same time at first.
+/// Maximum number of clients that make their first connection at the same time.
 const CONNECTING: usize = 100;
 /// Maximum number of reconnects in a second, as a multiple of the even share: the clients of a replica divided by the
 /// spread in seconds. On a busy machine clients reconnect late, and then several at once.
@@ -38,7 +38,7 @@ const TOLERANCE: f64 = 2.0;
 /// What all clients share.
 struct Clients {
     url: String,
-    /// Limits the first connections.
+    /// A client holds a permit until it has an entry.
     connecting: Semaphore,
     /// Moments at which clients were connected again.
     reconnects: Mutex<Vec<Instant>>,
@@ -202,7 +202,7 @@ async fn rolling_restart_moves_three_thousand_clients() {
         let share = count as f64 / SPREAD.as_secs_f64();
         println!("| r{} | {count} | {most} | {share:.0} |", number + 1);
         assert!(count > CLIENTS / 10, "r{} had only {count} clients", number + 1);
-        assert!(most as f64 <= share * TOLERANCE, "{most} reconnects in a second, {share:.0} are the share");
+        assert!(most as f64 <= share * TOLERANCE, "{most} reconnects in a second, the even share is {share:.0}");
     }
     // Each client stops at the first entry after this history.
     let history = replicas[0].history().await;
@@ -216,7 +216,7 @@ async fn rolling_restart_moves_three_thousand_clients() {
     let reconnects = clients.reconnects.lock().unwrap().len();
     println!(
         "{CLIENTS} clients got {entries} entries over {reconnects} reconnects ({failed} attempts failed): {lost} lost, \
-         {doubled} doubled, the latest after {} ms",
+         {doubled} doubled, the longest delay is {} ms",
         latest.as_millis()
     );
     assert_eq!((lost, doubled, reconnects), (0, 0, moved));

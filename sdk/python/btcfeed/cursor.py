@@ -1,22 +1,23 @@
 """The position of a client in the feed. It tells which updates the client has, which are missing, and where the next
 connection begins. Every SDK has this class, and `sdk/scenarios.json` tests all of them alike.
 
-Each entry names the entry before it in `prev`. Whatever the server sends, no update is returned twice or out of order.
-If the server sends every entry, none is missing without a gap.
+The `prev` of each entry is the id of the entry before it. Whatever the server sends, no update is returned twice or out
+of order. If the server sends every entry, none is missing without a gap.
 """
 
 from __future__ import annotations
 
 from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 
-#: The maximum number of gaps to remember. There is at most one for each currency.
+#: The maximum number of gaps to remember. Before an entry, a server sends at most one for each currency, and few
+#: others.
 _MAX_REPORTED = 16
 _UNEXPLAINED = "unexplained"
 #: Reasons of gaps in which nothing was removed from the feed: there was no price, or ticks were never written. They do
 #: not explain why an entry is missing.
 NEVER_WRITTEN = ("source_outage", "held_too_long")
-#: Midnight of the day on which Bitcoin began. No entry has an older id. So after an older id, nothing is missing before
-#: the first entry of a feed.
+#: 2009-01-03T00:00:00Z, before the first block of Bitcoin. No entry has an older id. So if a client begins after an
+#: older id, no entry is missing before the first entry of the feed.
 _FIRST_DAY_MS = 1_230_940_800_000
 
 
@@ -54,7 +55,7 @@ class Cursor:
         return self.last is not None and id <= self.last
 
     def continues(self, entry: Entry) -> bool:
-        """Returns true if the entry can be delivered now without an `unexplained` gap."""
+        """Returns true if no entry is missing between the last one and this one, or a gap explains the missing ones."""
         return self.last is None or entry.prev <= self.last or self._is_explained(entry.id)
 
     def _entry(self, entry: Entry) -> list[Update]:
@@ -81,10 +82,10 @@ class Cursor:
         return [gap]
 
     def _synced(self, id: int) -> list[Update]:
-        """Receives the end of the replay at the server's position `id`. If our id is ahead of it, either nothing was
-        replayed, or the feed has lost its newest entries. The next ids are smaller, and must not be dropped as known.
-        If the server does not send every entry, its position may be before the last entry that it has sent, which means
-        nothing.
+        """Receives the end of the replay at the server's position `id`. A cursor without an id takes this one. If our
+        id is greater, the feed does not have it yet, or has lost its newest entries. The cursor then moves back to
+        `id`, because it would otherwise drop the next entries as known. There is one exception: a server that does not
+        send every entry may send an entry and then a position before that entry. The cursor ignores this position.
         """
         last = self.last
         if last is not None and (last <= id or (self.moved and not self.chained)):

@@ -79,7 +79,7 @@ def test_scenario(fixture, scenario, transport):
     history = fixture.entries(scenario["options"].get("currencies", ["USD"]), entries[0].id, entries[-1].id)
     known = [(it["id"], it.get("prices", it.get("state"))) for it in history]
     received = [(it.id, it.prices if isinstance(it, Tick) else it.state) for it in entries]
-    # What was received is in the history, in its order, and without a copy.
+    # The history contains all received entries, in the same order. No entry was received twice.
     assert [it for it in known if it in received] == received
     if scenario["expect"] == "history":
         assert len(known) - len(received) <= scenario.get("missing", 0), f"{received} is not all of {known}"
