@@ -57,6 +57,9 @@ async fn invalid_choice_in_the_address_is_corrected() {
     until("the accepted address", async || hash().await == "#currency=EUR&range=6h").await;
     browser.run("location.hash = '#range=99h'").await;
     until("the corrected address", async || hash().await == "#currency=EUR&range=15m").await;
+    browser.run("location.hash = '#currency=eur,EUR&range=6h'").await;
+    until("one currency", async || hash().await == "#currency=EUR&range=6h").await;
+    assert_eq!(browser.console_messages().await, [] as [String; 0]);
     browser.go("about:blank").await;
     browser.go(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;

@@ -94,9 +94,14 @@ impl Source for Scripted {
 
 /// Records this number of ticks of a feed with five sources, in the format `audit`.
 async fn record(count: usize) -> String {
-    let names = ["coinbase", "kraken", "bitstamp", "gemini", "bitfinex"];
-    let source = |(name, seed)| Box::new(Scripted(Erratic::new(name, seed).into())) as Box<dyn Source>;
-    let sources = names.into_iter().zip(1..).map(source).collect();
+    record_of(&["coinbase", "kraken", "bitstamp", "gemini", "bitfinex"], count).await
+}
+
+/// Records ticks of a feed with these sources.
+async fn record_of(names: &[&'static str], count: usize) -> String {
+    let source =
+        |(name, seed): (&&'static str, u64)| Box::new(Scripted(Erratic::new(name, seed).into())) as Box<dyn Source>;
+    let sources = names.iter().zip(1..).map(source).collect();
     let rules = Rules {
         interval: Duration::from_secs(5),
         max_age: Duration::from_secs(60),
@@ -238,17 +243,27 @@ async fn missing_entry_needs_a_gap_of_its_own() {
 
 #[tokio::test]
 async fn sources_without_a_price_are_found() {
-    let recording = record(3).await;
+    let recording = record_of(&["coinbase", "kraken"], 300).await;
+    let has = |line: &&str, text: &str| line.contains(text);
+    // Too few sources agreed on this price, or the currency is not one of the feed.
+    let no_euro = recording.lines().find(|line| has(line, r#""currency":"EUR""#) && !has(line, r#""EUR":["#));
+    let cases = [(no_euro.expect("a tick without euros"), "EUR"), (recording.lines().next().unwrap(), "GBP")];
     let directory = data_directory();
     let path = directory.path().join("audit.ndjson");
-    for field in ["sources", "confidence"] {
-        let value = if field == "sources" { r#"["kraken"]"# } else { "1" };
-        let changed = recording.replacen(&format!(r#""{field}":{{"#), &format!(r#""{field}":{{"GBP":{value},"#), 1);
-        assert_ne!(changed, recording);
-        std::fs::write(&path, changed).unwrap();
+    for (line, currency) in cases {
+        std::fs::write(&path, line).unwrap();
         for verifier in verifiers() {
-            let (code, text) = verify(verifier, &path).await;
-            assert!(code == 1 && text.contains("GBP"), "{code}: {text}");
+            assert_eq!(verify(verifier, &path).await.0, 0, "{line}");
+        }
+        for (field, value) in [("sources", r#"["kraken"]"#), ("confidence", "1"), ("spread", "1")] {
+            let more = format!(r#""{field}":{{"{currency}":{value},"#);
+            let changed = line.replacen(&format!(r#""{field}":{{"#), &more, 1);
+            assert_ne!(changed, line);
+            std::fs::write(&path, changed).unwrap();
+            for verifier in verifiers() {
+                let (code, text) = verify(verifier, &path).await;
+                assert!(code == 1 && text.contains(currency), "{field}: {code}: {text}");
+            }
         }
     }
 }
