@@ -122,7 +122,8 @@ pub(super) fn settings() -> Vec<Setting> {
     ]
 }
 
-/// Reads which Redis has the feed. `None` means that the feed is in a file or in the memory of this process.
+/// Reads which Redis has the feed. Returns `None` if no Redis is given, or if its URL is rejected. Without a Redis, the
+/// feed is in a file or in the memory of this process.
 pub(super) fn read(reader: &mut Reader<'_>, replica: &str) -> Option<RedisOptions> {
     let key_prefix = reader.value(&KEY_PREFIX);
     let (timeout, min_acks) = (reader.value(&TIMEOUT), reader.value(&MIN_ACKS));

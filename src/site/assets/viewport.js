@@ -10,7 +10,7 @@ export class Viewport extends EventTarget {
   #range_ms
   #now
   #ms = Infinity
-  /** The last moment, or `null` for now. */
+  /** The last moment that is shown, or `null` if the window ends at the present. */
   #end = null
 
   /** `now` returns the time of the feed. */
@@ -34,7 +34,7 @@ export class Viewport extends EventTarget {
     return this.#ms <= MIN_MS
   }
 
-  /** True if the window ends now. */
+  /** True if the window ends at the present. */
   get isLive() {
     return this.#end === null
   }

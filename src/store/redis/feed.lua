@@ -4,7 +4,8 @@
 -- Lua can represent every whole number up to this one.
 local WHOLE = 2^53
 
--- The part of a claim's rank that says that the replica has records. Ids have 13 digits, so records weigh more.
+-- A claim's rank is the newest id that the replica knows, plus this number if the replica has records. Ids have 13
+-- digits, so a claim with records has a higher rank than any claim without.
 local RECORDS = 10^14
 
 -- Returns the time in ms.
@@ -13,7 +14,8 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Returns the number in a text if it is a whole one from 0 to WHOLE, or nil. The hashes may contain anything.
+-- Returns the number in a text if it is a whole one from 0 to WHOLE, or nil. The text is from a hash in Redis, which
+-- may contain anything.
 local function whole(text)
   local number = text and tonumber(text)
   if not number or not (number >= 0 and number <= WHOLE) or number ~= math.floor(number) then return nil end
@@ -30,8 +32,8 @@ local function claim_of(key)
   return claim[1] or nil, whole(claim[2]) or 0
 end
 
--- Returns the entry that a member of the set holds, or nil if the member is garbage: its score is not the id of an
--- entry.
+-- Returns the entry that a member of the set holds, or nil if the member is garbage: it is not an entry, or its score
+-- is not the id of the entry.
 local function entry_of(member, score)
   local decoded, entry = pcall(cjson.decode, member)
   if not decoded or type(entry) ~= 'table' or type(entry.prev) ~= 'number' then return nil end
