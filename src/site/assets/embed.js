@@ -39,7 +39,7 @@ function follow(currencies) {
     find('#page').href = `./#currency=${currency}`
   })
   feed.addEventListener('connection', ({ detail }) => {
-    // The feed may not have the currency.
+    // A refusal can mean that the feed does not have the currency.
     if (detail.refused && currencies.length > 0) return follow([])
     link.isLive = detail.state === 'live'
     link.wasLive ||= link.isLive
