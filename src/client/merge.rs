@@ -248,8 +248,8 @@ impl Merge {
     }
 
     /// Processes the end of a line's replay, at `id`. If `id` is before the cursor, this line usually only lags a
-    /// little behind another one. So after the first entry, the cursor goes back to `id` only in one case: every line
-    /// is before the cursor, and no new entry has come for [`REWIND_AFTER`].
+    /// little behind another one. So the cursor goes back to `id` only if every line is before the cursor and no new
+    /// entry has come for [`REWIND_AFTER`]. If no entry has come at all, the cursor always goes back.
     fn synced(
         &self,
         cursor: &mut Cursor,

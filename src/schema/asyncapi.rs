@@ -101,7 +101,8 @@ fn websocket(facts: &StreamFacts) -> String {
          Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer before \
          the next ping, that reads nothing for {}, or that stays behind the feed for {}. The close code 1001 and those \
          from 4000 to 4499 mean \"reconnect with your last id\", and those from 4500 to 4999 mean \"do not \
-         reconnect\". A replica that cannot serve the client answers the handshake with 503 and `Retry-After`.",
+         reconnect\". A replica that cannot serve the client answers the handshake with 503 or 429, and with \
+         `Retry-After`.",
         seconds(facts.limits.ping_every),
         seconds(facts.limits.write_stall),
         seconds(facts.limits.max_lag)
