@@ -80,6 +80,8 @@ export class Gestures {
   }
 
   #onMove(event) {
+    // A button that was released outside the chart is not reported.
+    if (event.buttons === 0) this.#onUp(event)
     const before = this.#pressed.get(event.pointerId)
     if (before === undefined) return
     const fingers = [...this.#pressed.values()]
