@@ -40,7 +40,7 @@ pub(crate) struct StaticFile {
 }
 
 /// Document with placeholders for the address of the server. They are filled for each request. A cache of filled
-/// documents would need a bound, because a client can name any host, and would gain little.
+/// documents would gain little, and would need a bound, because a client can name any host.
 pub(crate) struct Document {
     content_type: &'static str,
     template: Lazy<(Template, String)>,

@@ -1,4 +1,4 @@
-//! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average of a time before it.
+//! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average over the `window` before it.
 //!
 //! Only a bounded part of the history is read. It begins before the window, so early that a feed without gaps has a
 //! tick before the window. It ends after the moment, because later entries show if the moment is in a gap.
@@ -25,11 +25,11 @@ use std::time::Duration;
 
 /// The number of intervals before the window that are read at first.
 const TICKS_BEFORE: u32 = 6;
-/// The number of entries that are read after the time in which a price becomes stale. The tick that ends an outage is
-/// often among them, and describes the outage.
+/// The number of entries that are read after `time + stale_after`. The tick that ends an outage is often among them, and
+/// describes the outage.
 const ENTRIES_AFTER: usize = 50;
-/// The maximum number of entries that are read up to the moment. The same limit applies to the time after the moment in
-/// which a price becomes stale.
+/// The maximum number of entries that are read up to `time`. The same limit applies to the entries from `time` to
+/// `time + stale_after`.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment
