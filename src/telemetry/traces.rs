@@ -3,7 +3,7 @@
 //!
 //! The ids of a trace and of its main spans are computed from the name of the feed and the id of the tick. So each
 //! replica knows them without a message from the leader, and the format in the store has no field for them. A span is
-//! made when its step has ended. If traces are off, each function here only reads a flag.
+//! made when its step has ended. If traces are off, a step costs only the reading of a flag.
 
 #[cfg(feature = "otlp")]
 mod ids;

@@ -214,5 +214,5 @@ fn minutes_that_are_not_kept_are_a_gap() {
     let old = Range { after: at(600), until: at(3000), ..ALL };
     assert_eq!(feed.candles_and_gaps(old), (vec![], vec!["history_expired 600..7200".into()]));
     let whole = |detail| feed.book.whole_hours(detail).count();
-    assert_eq!([Detail::Minutes, Detail::Hour].map(whole), [1, 3], "entries are missing after the last hour");
+    assert_eq!([Detail::Minutes, Detail::Hour].map(whole), [1, 3], "the hour 10800 perhaps lacks entries at its end");
 }
