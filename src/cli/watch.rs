@@ -205,7 +205,8 @@ async fn show_updates(
             }
             let text = show.take();
             tokio::select! {
-                // Nothing else writes this text, so it is written also if the process is to stop, unless that blocks.
+                // Nothing else writes this text, so the write begins even after a stop. `follow` waits for its end, at
+                // most `FLUSH_TIMEOUT`.
                 biased;
                 written = output.write(&text) => if let Err(error) = written {
                     return Ok(WatchEnd::from(error));

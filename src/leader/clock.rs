@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
 /// How long the times in the answers of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
-/// The sources are believed against both clocks only if they differ by more than this from the count. At the start of a
-/// count, it is the difference from the store's clock.
+/// The sources are believed against both clocks only if they differ by more than this from the count. At the start
+/// there is no count yet, so they must differ by more than this from the store's clock.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// If the clocks of the store and of this machine agree, and the count is behind them by at most this, they correct it
 /// at once.
@@ -182,10 +182,10 @@ impl FeedClock {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
 
-    /// Returns the time with which a poll compares the times in the answers of sources. This is the time of the sources
-    /// if they agree on another one than the feed's, or if the feed is ahead or its time is not known. Otherwise it is
-    /// the feed's time. If the sources agree on no time, and the feed's time cannot be used, it is `own`, the time of
-    /// this machine's clock. `own` comes last, because a wrong clock would reject good sources.
+    /// Returns the time with which a poll compares the times in the answers of sources. This is the feed's time, unless
+    /// the sources agree on another one. If the feed is ahead, or its time is not known, this is the time on which the
+    /// sources agree. If they agree on none, this is `own`, the time of this machine's clock. `own` comes last, because
+    /// a wrong clock would reject good sources.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());
         let count = state.moment(now).filter(|_| !state.is_slow);
@@ -292,8 +292,8 @@ impl State {
         // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // The store takes no time that is more than `MAX_CLOCK_ERROR` from the count. An id that is further ahead comes
-        // from the id before it, because ids increase. The count then continues from this id.
+        // The store takes no time that is more than `MAX_CLOCK_ERROR` from the count. An id that is further ahead is
+        // the previous id plus one, because ids increase. The count then continues from this id.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }
