@@ -66,6 +66,11 @@ impl BaseUrl {
         BaseUrl::new(is_https, host, prefix)
     }
 
+    /// Returns the host, with the port if it has one.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Returns what replaces each of [`address::PLACEHOLDERS`].
     pub(crate) fn values(&self) -> [(&'static str, String); address::PLACEHOLDERS.len()] {
         let BaseUrl { is_https, authority, prefix } = self;

@@ -1,6 +1,6 @@
 //! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
-use super::base_url::requested_host;
+use super::base_url::{BaseUrl, requested_host};
 use super::headers::{REQUEST_ID, SIMULATED, STATE, TICK_AGE};
 use axum::http::header::{ETAG, LINK, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
@@ -33,12 +33,13 @@ impl Cors {
     }
 
     /// Returns whether a page may open a WebSocket. Browsers allow every page to do this, and send the page's origin,
-    /// so that the server can decide (RFC 6455 §10.2). Pages of this server may always do it.
-    pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+    /// so that the server can decide (RFC 6455 §10.2). Pages of this server may always do it. `base` is the address
+    /// under which the client reaches this server, which a proxy may know better than the request.
+    pub(crate) fn admits(&self, base: Option<&BaseUrl>, uri: &Uri, headers: &HeaderMap) -> bool {
         let (Cors::Only(origins), Some(origin)) = (self, headers.get(ORIGIN)) else { return true };
-        let host_of = |origin: &HeaderValue| Some(origin.to_str().ok()?.split_once("://")?.1.to_owned());
-        let own = host_of(origin).is_some_and(|host| requested_host(uri, headers) == Some(host.as_str()));
-        own || origins.contains(origin)
+        let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        let own = [requested_host(uri, headers), base.map(BaseUrl::authority)];
+        host.is_some() && own.contains(&host) || origins.contains(origin)
     }
 
     /// Returns a layer that answers preflight requests and adds the headers.

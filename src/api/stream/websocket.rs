@@ -6,6 +6,7 @@
 
 use super::websocket_h2;
 use crate::access::Permission;
+use crate::api::base_url::BaseUrl;
 use crate::api::problem::Problem;
 use crate::api::query::read_subscription;
 use crate::api::state::ApiState;
@@ -72,12 +73,13 @@ pub(crate) async fn connect(
     Extension(permit): Extension<Permit>,
     handoff: Option<Extension<Handoff>>,
     access: Option<Extension<Arc<Permission>>>,
+    base: Option<BaseUrl>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The query is checked first, so that its errors can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
     let subscription = read_subscription(query, Format::Timedate, state.currencies)?;
-    if !state.cors.admits(request.uri(), request.headers()) {
+    if !state.cors.admits(base.as_ref(), request.uri(), request.headers()) {
         REFUSALS.counter("origin").increment(1);
         let detail = "origin not allowed: pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
