@@ -1,6 +1,6 @@
 //! Access by pages of other origins (CORS).
 
-use super::server::{TestServer, request, ticks};
+use super::server::{TestServer, history, request, ticks, usd};
 use axum::http::Method;
 
 #[tokio::test]
