@@ -19,8 +19,8 @@ const DAY = 1440
 const STEPS = [1 / 6, 1 / 2, 1, 2, 3, 5, 10, 15, 30, 60, 120, 180, 240, 360, 480, 720, DAY, 2 * DAY, 5 * DAY, 10 * DAY]
   .map((minutes) => minutes * MINUTE)
 
-/** Round local times between two moments, and the step between them. The step is the shortest one of `STEPS` of which
- *  at most `count` fit between the two moments. If none is long enough, it is the longest one. */
+/** The round local times between two moments, and the step between them. The step is the shortest of `STEPS` that
+ *  divides the time between the two moments into at most `count` parts. If none is long enough, it is the longest. */
 export const timeTicks = (from, until, count) => {
   const step = STEPS.find((candidate) => (until - from) / candidate <= count) ?? STEPS.at(-1)
   const offset = (t) => new Date(t).getTimezoneOffset() * MINUTE
