@@ -1,4 +1,5 @@
-//! Rules for every request and response, on every path of both ports.
+//! Rules for requests and responses: `harden` on every path of both ports, and `require_tls` on the clients' port if it
+//! has TLS.
 
 use super::base_url::requested_host;
 use super::problem::Problem;
