@@ -1,9 +1,9 @@
 //! Kraken: `GET /0/public/Ticker`, as described in "Get Ticker Information" of its REST API reference.
 //!
-//! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD). Errors come with status 200. An answer
-//! has no time. If an answer has both results and an error, the error is about the pairs that the results lack. Kraken
-//! may also reject the whole request because of an unknown pair (not verified). The next poll then requests the pairs
-//! one by one.
+//! In an answer, most pairs have another name than in the request (XXBTZUSD for XBTUSD). Errors come with status 200.
+//! An answer has no time. If an answer has both results and an error, the error is about the pairs that the results
+//! lack. Kraken may also reject the whole request because of an unknown pair (not verified). The next poll then
+//! requests the pairs one by one.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request, UnknownPair};

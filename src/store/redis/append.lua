@@ -11,7 +11,7 @@
 --   12: moment of the event as the leader counts it, or ''
 --   13: maximum difference in ms between the id and this moment
 --   14: time in ms since the newest entry, or ''
---   15: 1 if the number in the record is to be ignored, because another program has changed it, or ''
+--   15: 1 to ignore the number in the hash (another program has changed it), or ''
 -- Returns {'done', entry, number of quarantined members, keys that were replaced} | {'refused'}
 --   | {'later', number of the newest record} | {'claimed', replica} | {'behind', newest id} | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
