@@ -1,4 +1,4 @@
-//! The state that all handlers share, and the rules for opening a stream that every transport applies.
+//! The state that all handlers share, and the rules by which every transport opens a stream.
 
 use super::base_url::BaseUrl;
 use super::candle_cache::CandleCache;

@@ -5,8 +5,8 @@ use crate::tick::{Input, Price, TickId};
 use rust_decimal::Decimal;
 use std::time::Duration;
 
-/// The sum of bid and ask as a multiple of the maximum spread (ask minus bid). The maximum spread is 1 % of the middle,
-/// and the middle is half of the sum. A book with a wider spread has no middle.
+/// The sum of bid and ask must be at least this many times the spread (ask minus bid). So the spread is at most 1 % of
+/// the middle, which is half of the sum. A book with a wider spread is ignored.
 const SPREADS_IN_SUM: Decimal = Decimal::from_parts(200, 0, 0, false, 0);
 /// The number of decimals of a value. Further digits are rounded half to even.
 const DECIMALS: u32 = 8;

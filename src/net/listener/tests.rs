@@ -201,7 +201,7 @@ async fn handler_runs_once_for_each_request() {
 async fn http1_and_http2_share_a_port() {
     let server = serve(9, SHORT_AGE);
     assert!(read_until(&mut get_http1(&server, "/one").await, "one").await.starts_with("HTTP/1.1 200 "));
-    // An HTTP/1 request that begins like HTTP/2, and an HTTP/2 preface that arrives in pieces.
+    // An HTTP/1 request for `/PRI`, an HTTP/2 preface in pieces, and an HTTP/1 request that begins like a preface.
     assert!(read_until(&mut get_http1(&server, "/PRI").await, "\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
     let mut late = server.connect().await;
     for part in [&b"P"[..], b"RI * HTTP/2", b".0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0]] {
