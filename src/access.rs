@@ -172,6 +172,9 @@ mod tests {
         drop(stream);
         assert!(bob_permission.open_stream().is_some());
         assert!(!keys.replace(read_keys(file.path()).unwrap()), "nothing has changed");
+        write(&file, &[&bob_line.replacen("bob", "robert", 1)]);
+        assert!(!keys.replace(read_keys(file.path()).unwrap()), "the key has only another name");
+        assert_eq!(bob_permission.name(), "robert".parse().unwrap());
     }
 
     #[test]

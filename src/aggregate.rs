@@ -153,7 +153,7 @@ impl Aggregator {
             let faults = poll.faults.iter().filter(|fault| fault.source == source);
             let reasons: Vec<_> = faults.map(|fault| fault.cause.as_deref().unwrap_or(&fault.reason)).collect();
             if !reasons.is_empty() && member.unused.is_due() {
-                let next = "the other sources make the price, if enough are left; this one is asked with the next poll";
+                let next = "the other sources make the price, if enough are left; this one is asked again";
                 warn!(source, reason = reasons.join("; "), next, "an answer of a source is not used");
             }
         }

@@ -18,7 +18,6 @@ pub(crate) enum Ended {
 /// Permission that a key gives.
 #[derive(Debug)]
 pub(crate) struct Permission {
-    name: KeyName,
     /// A std lock, held only to read or to replace the line.
     line: RwLock<KeyLine>,
     /// Zero, or the code of the reason for the end. It is atomic because the sessions of all shards read it for each
@@ -37,7 +36,7 @@ pub(crate) struct KeyedStream(Arc<Permission>);
 impl Permission {
     pub(super) fn new(line: KeyLine) -> Permission {
         let (ended, streams) = (AtomicU8::new(0), AtomicUsize::new(0));
-        Permission { name: line.name.clone(), line: RwLock::new(line), ended, end: CancellationToken::new(), streams }
+        Permission { line: RwLock::new(line), ended, end: CancellationToken::new(), streams }
     }
 
     pub(super) fn update(&self, line: KeyLine) {
@@ -69,8 +68,8 @@ impl Permission {
     }
 
     /// Returns the name of the key.
-    pub(crate) fn name(&self) -> &KeyName {
-        &self.name
+    pub(crate) fn name(&self) -> KeyName {
+        self.line.read().unwrap_or_else(PoisonError::into_inner).name.clone()
     }
 
     /// Counts a stream until the returned value is dropped. Returns `None` if the key has reached its limit of streams.

@@ -111,7 +111,7 @@ impl ApiState {
             access.as_ref().map(|permission| permission.open_stream().ok_or_else(too_many_streams)).transpose()?;
         let mut subscription = Cow::Borrowed(subscription);
         if let (Some(client), Some(permission)) = (&subscription.client, &access) {
-            let owned = client.owned_by(permission.name());
+            let owned = client.owned_by(&permission.name());
             subscription.to_mut().client = Some(owned);
         }
         let hub = self.primed_hub()?;
