@@ -32,7 +32,7 @@
 //! | `rest` | latest, history, price at a moment, candles, sources, status, and answers in formats of other services |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
-//! | `overload` | responses to requests over the limit |
+//! | `overload` | responses to requests that a limit refuses |
 //! | `ops` | health checks on the operators' port |
 
 pub(crate) mod auth;

@@ -143,7 +143,8 @@ impl Refusals {
         unlogged.log(limit);
     }
 
-    /// Logs the refusals that are not in the log yet. Call it every few seconds.
+    /// Logs the refusals that are not in the log yet, for each limit at most once in [`LOG_EVERY`]. Call it every few
+    /// seconds.
     pub(crate) fn log(&self) {
         for (limit, count) in Limit::ALL.into_iter().zip(&self.0) {
             count.unlogged().log(limit);

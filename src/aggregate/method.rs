@@ -87,7 +87,8 @@ pub(super) struct CurrencyMethod {
 }
 
 impl CurrencyMethod {
-    /// Makes a price of what the sources said at `now`. `configured` is the number of sources that have this currency.
+    /// Makes a price of what the sources said in a poll that ended at `now`. `configured` is the number of sources that
+    /// have this currency.
     pub(super) fn aggregate(
         &mut self,
         rules: &Rules,

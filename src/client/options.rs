@@ -131,7 +131,7 @@ impl ClientOptions {
 
     /// Returns what is wrong with the options, if anything.
     pub(super) fn problem(&self) -> Option<String> {
-        // It is a secret, so the error does not quote it.
+        // The key is a secret, so the error does not quote it.
         let is_valid = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
         if self.key.as_ref().is_some_and(|key| !is_valid(key.expose_secret())) {
             return Some("key: expected printable ASCII characters without spaces".to_owned());

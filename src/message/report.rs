@@ -27,8 +27,8 @@ pub struct StatusReport<'a> {
     pub state: Word<FeedState>,
     /// The reason for the state, as text for people.
     pub reason: Cow<'a, str>,
-    /// For each currency, the age of the newest tick with a price in it, in milliseconds. A currency in which this
-    /// replica knows no price is missing.
+    /// For each currency, the age of the newest tick with a price in it, in milliseconds. A currency is left out if
+    /// this replica knows no price in it.
     pub tick_age_ms: TickAges,
     /// The id of the newest entry, or 0 if there is none.
     #[cfg_attr(feature = "server", schema(value_type = u64))]

@@ -255,8 +255,7 @@ impl RedisServer {
     }
 
     /// Gives a connection its name, which `CLIENT LIST` shows, and checks that its server is a primary that can have
-    /// the keys of the feed. A missing right to one of these commands is no error, with one exception: `ROLE` with
-    /// Sentinel.
+    /// the keys of the feed. A missing right is no error, with one exception: the right to `ROLE` with Sentinel.
     pub(super) async fn prepare(
         &self,
         connection: &mut MultiplexedConnection,
@@ -278,7 +277,7 @@ impl RedisServer {
         };
         match role {
             Ok(role) => self.check_role(address, role)?,
-            // The right may be missing. With Sentinel, it is needed, because an old primary may still be running.
+            // The right to `ROLE` is needed only with Sentinel: there, an old primary may still be running.
             Err(error) if matches!(self.address, RedisAddress::Sentinel { .. }) => {
                 return Err(ConnectionRefusal::Wrong(format!("{address}: ROLE is needed with Sentinel: {error}")));
             }
@@ -290,7 +289,7 @@ impl RedisServer {
                 Err(ConnectionRefusal::Wrong(format!("{address}: the slot of the feed has moved")))
             }
             Err(error) if error.kind() == MOVED => Err(ConnectionRefusal::Wrong(format!(
-                "{address} is a node of a cluster that does not have the slot of this feed: \
+                "{address} is a node of a cluster, but does not own the slot of this feed: \
                  begin REDIS_URL with redis+cluster://{address}"
             ))),
             // Redis loads its data, or the cluster is down.
@@ -371,8 +370,8 @@ pub(super) fn timed_out<E>(address: &str, operation: &'static str) -> impl Fn(E)
     move |_| StoreError::Unavailable(format!("{address}: {operation} timed out"))
 }
 
-/// Returns `password`, `DNS` or `TLS` if the text of an error shows that this is the cause. An open connection can also
-/// report a wrong password.
+/// Returns `password`, `DNS` or `TLS` if the text of an error shows that this is the cause. A wrong password is not
+/// only an error of connecting: an open connection can report it, too.
 fn failed_step(error: &RedisError) -> Option<&'static str> {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
