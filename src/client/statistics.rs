@@ -6,7 +6,7 @@
 pub struct Statistics {
     /// The entries that were taken from a connection.
     pub taken: u64,
-    /// The copies that were dropped.
+    /// The entries that were dropped because they were already known.
     pub doubled: u64,
     /// The entries that came from the history before any connection had sent them. Only with
     /// [redundancy](super::Builder::redundancy).

@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for HistoryLine<'_> {
     }
 }
 
-/// Writes a page whose list is empty as JSON, and splits this text where the items of the list belong. With the two
+/// Writes a page with an empty list as JSON, and splits this text where the items of the list belong. With the two
 /// parts, a page can be sent while its items are still being read. The empty list must be the first list of the page.
 #[cfg(feature = "server")]
 pub(crate) fn text_around_list(page: &impl Serialize) -> (String, String) {

@@ -363,7 +363,8 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
         while let Some(page) = pages.next().await? {
             let starts: Vec<_> = page.iter().map(|(start, _)| *start).collect();
             let found = target.store().read_hours(detail, &starts).await?;
-            // The target may have had its own text of an hour that this version cannot decode.
+            // If the target already had an hour, it keeps its own text. If this version cannot decode the text of the
+            // source, a different text in the target is no error.
             let is_known = |start, text: &str| KeptHour::decode(detail, start, text).is_some();
             let differing = page.iter().zip(&found).find(|((start, text), found)| {
                 found.is_none() || found.as_ref() != Some(text) && is_known(*start, text)

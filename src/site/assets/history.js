@@ -55,7 +55,7 @@ const ROUND_MS = 300_000
 export const candles = (currencies, interval, from) =>
   get('candles', { interval, currency: currencies, since: Math.floor(from / ROUND_MS) * ROUND_MS, limit: 3000 })
 
-/** Candles of the last day: of an hour each, and of 5 minutes in the hour in which the day begins. */
+/** Candles of the 24 hours before `now`: of 5 minutes each until the first full hour, and of an hour each after it. */
 export const day = async (currencies, now) => {
   const from = now - DAY
   const hour = Math.ceil(from / HOUR) * HOUR
