@@ -15,7 +15,7 @@ use crate::tick::TickId;
 use anyhow::{Context, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use place::{Place, open, open_target};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -123,6 +123,14 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     exit::with_result(block_on(execute(&config, name, flags)))
 }
 
+/// Writes the feed into a file.
+async fn export(here: &Place, file: File) -> anyhow::Result<Copied> {
+    let mut out = BufWriter::new(file);
+    let written = lines::export(&*here.store, &mut out).await?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(written)
+}
+
 async fn execute(config: &Config, name: &str, flags: &ArgMatches) -> anyhow::Result<()> {
     let file = || flags.get_one::<String>("file").map(Path::new);
     let flag = |name| flags.get_flag(name);
@@ -133,10 +141,10 @@ async fn execute(config: &Config, name: &str, flags: &ArgMatches) -> anyhow::Res
             let written = match file() {
                 Some(path) => {
                     let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
-                    let mut out = BufWriter::new(file);
-                    let written = lines::export(&*here.store, &mut out).await?;
-                    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-                    written
+                    export(&here, file).await.inspect_err(|_| {
+                        // A part of a feed is no backup.
+                        fs::remove_file(path).ok();
+                    })?
                 }
                 None => lines::export(&*here.store, &mut io::stdout().lock()).await?,
             };
