@@ -70,8 +70,9 @@ export class Series {
     this.#day = { candles, at }
   }
 
-  /** True if the candles of the last day are missing, or too old. The day moves on, and in old candles its beginning
-   *  may be inside a candle of an hour, whose first price is from much earlier. */
+  /** True if the candles of the last day are missing, or too old. Only the hour in which the day began at the request
+   *  has candles of 5 minutes. Later, the day may begin inside a candle of an hour, and the first price of that candle
+   *  is from before the day. */
   wantsDay(now) {
     return Math.abs(now - this.#day.at) > DAY_VALID_MS
   }

@@ -1,8 +1,9 @@
 -- Grants the lease if it is free and not reserved for another replica. The last part of a token is the maximum time to
 -- live of its lease, in ms. If a token has no such part, the longest maximum that can be configured applies. A lease
 -- that has no time to live, or more than its maximum, would outlive its holder, so it counts as free.
--- Replicas with different settings would trim each other's history and change its currencies. So the first leader
--- stores its settings. A replica with other ones is rejected until no replica with the stored ones is alive (beat.lua).
+-- Replicas with different settings would trim each other's history and change the feed's currencies. So the first
+-- leader stores its settings. A replica with different settings is rejected until no replica with the stored settings
+-- is alive (beat.lua).
 -- The settings of a replica for which the lease is reserved do not count: it has what the store lacks, and no other
 -- replica can get the lease.
 -- A feed never mixes real and simulated prices, even if no replica of the other kind is alive. The entries show the
