@@ -41,7 +41,7 @@ impl Arrival {
 }
 
 /// Measures the clocks, and returns what is wrong with them, as texts for people. `store` is the time of the store's
-/// clock, if it has its own.
+/// clock, or `None` if the store has no clock of its own.
 pub(super) fn warnings(store: Option<TickId>, clock: &FeedClock) -> Vec<String> {
     let (own, sources) = (TickId::now(), clock.sources_time());
     let mut warnings = Vec::new();

@@ -28,11 +28,11 @@ pub struct Inspection {
     pub settings: Option<String>,
     /// The commands that a leader needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
-    /// The other commands that the server rejects, each with the server's reason. Without them, candles of hours are
-    /// not kept, or connections have no names.
+    /// The other commands that the server rejects, each with the server's reason. Without them, candles are not kept in
+    /// Redis, or connections have no names.
     pub optional: Vec<String>,
-    /// The main keys of the feed that have a wrong type, for example because another program uses them. Each names its
-    /// type and the expected one.
+    /// The main keys of the feed that have a wrong type, for example because another program uses them. Each text
+    /// contains the key, its type and the expected type.
     pub misused: Vec<String>,
 }
 
