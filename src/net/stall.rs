@@ -148,8 +148,8 @@ pub(crate) struct MonitoredBody<G> {
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
     /// True before the first poll, and if the last poll returned a piece. The client may then still be reading older
-    /// data. If it is false, the client has read everything and waits for more, as a client of a live stream does. For
-    /// such a client, only the data is counted.
+    /// data. If it is false, the client has read everything and waits for more. In that case, `fixed_bytes` are not
+    /// counted for a response that may be a live stream.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,

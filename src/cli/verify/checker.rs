@@ -121,7 +121,7 @@ fn check_currency(tick: &TickUpdate, audit: &Audit, currency: Currency) -> anyho
             let has_more = tick.confidence.contains_key(&currency)
                 || tick.spread.contains_key(&currency)
                 || tick.sources.contains_key(&currency);
-            ensure!(!has_more, "there is no price, but a confidence, a spread or sources of one");
+            ensure!(!has_more, "there is no price, but there is a confidence, a spread or a source");
             return Ok(());
         }
         (Ok(price), None) => bail!("there is no price, but the inputs give {}", price.price),
