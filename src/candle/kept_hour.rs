@@ -1,10 +1,10 @@
 //! The candles of one hour, as a store keeps them.
 //!
-//! A store keeps an hour that has ended twice. One [`KeptHour`] has the candles of its minutes, so that a replica need
-//! not read every entry of a long history when it starts. Another has a single candle of the whole hour, which stays
-//! when minutes and entries have expired. Candles of 5 and 15 minutes are made of minutes. Candles of four hours and of
-//! a day are made of hours. [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its `prev`
-//! is the id of the last entry before the hour.
+//! When an hour has ended, a store keeps it twice. One [`KeptHour`] has the candles of its minutes, so that a replica
+//! need not read every entry of a long history when it starts. Another has a single candle of the whole hour, which
+//! stays when minutes and entries have expired. Candles of 5 and 15 minutes are made of minutes. Candles of four hours
+//! and of a day are made of hours. [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its
+//! `prev` is the id of the last entry before the hour.
 
 use super::detail::Detail;
 use super::interval::Interval;

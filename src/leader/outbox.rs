@@ -188,7 +188,7 @@ mod tests {
         for since in 0..=10 {
             outbox.push(record(since));
         }
-        assert_eq!((outbox.len(), outbox.dropped()), (10, 1), "a status is no price");
+        assert_eq!((outbox.len(), outbox.dropped()), (10, 1), "a dropped status does not count");
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
         assert_eq!(outbox.first().await.number, first.number);

@@ -165,7 +165,8 @@ impl Throttle {
     }
 
     /// Returns the grace time: a tick that comes within this time before or after the end of a period counts as the
-    /// tick at the end. If the period is a multiple of the interval of the feed, a tick comes near each of these ends.
+    /// tick at the end. If the period is a multiple of the interval of the feed, a tick comes near the end of each
+    /// period.
     fn grace(&self) -> Duration {
         self.options.every.map_or(Duration::ZERO, |every| (every / 10).min(MAX_GRACE))
     }

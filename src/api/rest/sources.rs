@@ -73,7 +73,7 @@ fn outage(state: &ApiState, age: Duration) -> Option<String> {
     Some(reason.map_or(text.clone(), |reason| format!("{text}: {reason}")))
 }
 
-/// Describes the sources by the inputs of `entries` in the currencies `chosen`. If the newest entry is too old to say
+/// Describes the sources by the inputs of `entries` in the currencies `chosen`. If the newest tick is too old to say
 /// anything about the sources now, `outage` returns the reason.
 fn report<'a>(
     entries: &'a [Arc<Entry>],

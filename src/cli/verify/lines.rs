@@ -16,7 +16,7 @@ struct Kind {
 /// Checks each line.
 ///
 /// # Errors
-/// The first line that cannot be read or is not a message of the format `audit`, or the first entry that does not fit.
+/// The first line that cannot be read or is not a message of the format `audit`, or the first entry that fails a check.
 pub(super) fn check(checker: &mut Checker, lines: impl BufRead) -> Result<(), Failure> {
     for (line, number) in lines.lines().zip(1..) {
         let line = line.with_context(|| format!("cannot read line {number}")).map_err(Failure::Unread)?;
