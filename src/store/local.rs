@@ -70,6 +70,11 @@ impl LocalLease {
         Members { leader, lease_ttl, replicas: vec![replica.clone()] }
     }
 
+    /// Returns true if a lease was granted and not released.
+    pub(super) fn is_granted(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn valid(&self) -> Option<&Lease> {
         self.0.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(lease, _)| lease)
     }

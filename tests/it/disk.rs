@@ -115,15 +115,21 @@ async fn file_that_opens_late_keeps_its_history() {
 
 #[tokio::test]
 async fn file_that_opens_late_is_not_mixed() {
-    let parent = data_directory();
-    let (path, old) = hidden_file(parent.path()).await;
-    let store = Disk::open(&path, OPTIONS).unwrap().for_prices(PriceKind::Simulated);
-    let lease = lease(&store).await;
-    append(&store, &lease, "2").await;
-    show(&path);
-    until("the reason", async || store.fault().is_some_and(|fault| fault.contains("the feed has real prices"))).await;
-    drop(store);
-    assert_eq!(ids(&Disk::open(&path, OPTIONS).unwrap(), TickId::ZERO, EVERYTHING, 9).await, [old]);
+    for has_entries in [true, false] {
+        let parent = data_directory();
+        let (path, old) = hidden_file(parent.path()).await;
+        let store = Disk::open(&path, OPTIONS).unwrap().for_prices(PriceKind::Simulated);
+        let lease = lease(&store).await;
+        if has_entries {
+            append(&store, &lease, "2").await;
+        }
+        show(&path);
+        let is_refused = async || store.fault().is_some_and(|fault| fault.contains("the feed has real prices"));
+        until("the reason", is_refused).await;
+        append(&store, &lease, "3").await;
+        drop(store);
+        assert_eq!(ids(&Disk::open(&path, OPTIONS).unwrap(), TickId::ZERO, EVERYTHING, 9).await, [old]);
+    }
 }
 
 #[tokio::test]

@@ -128,11 +128,11 @@ impl Saver {
         Ok(())
     }
 
-    /// Checks that the entries in memory, if there are any, have prices of the same kind as those in the file.
+    /// Checks that a leader has prices of the same kind as those in the file. It may have entries in memory already.
     fn check_kind(&self, file: &FeedFile) -> anyhow::Result<()> {
         let own = {
             let pending = self.pending();
-            pending.kind.filter(|_| pending.unsaved() > 0)
+            pending.kind.filter(|_| pending.unsaved() > 0 || pending.lease.is_granted())
         };
         match (own, own.and(file.kind()?)) {
             (Some(own), Some(kept)) if own != kept => Err(anyhow!(kind::refusal(kept.as_str(), OTHER_PLACE))),
