@@ -1,8 +1,8 @@
 //! The stream: one or several lines, each with its own connection, and one cursor over all of them.
 //!
-//! This module has no task. It queues the updates of one message and, with several lines, a bounded number of entries
-//! that wait for missing ones. The stream reads its connections only while it is polled. Otherwise, updates wait in the
-//! kernel and at the server. Dropping the stream closes the connections.
+//! This module has no task. It queues the updates of one message or of one answer of the history. With several lines,
+//! it also keeps a bounded number of entries that wait for missing ones. The stream reads its connections only while it
+//! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connections.
 
 use super::cursor::Cursor;
 use super::disconnect::Disconnect;
@@ -47,7 +47,7 @@ pub struct Updates {
     /// For each address, the number of connections that followed an earlier connection of the same line.
     reconnects: Vec<u64>,
     has_ended: bool,
-    /// The updates of one message.
+    /// The updates that the stream returns next. The connections are read only when there are none.
     out: VecDeque<Update>,
 }
 

@@ -67,8 +67,8 @@ impl TermStart {
     }
 }
 
-/// Drops the records that are not newer than `covered`. They are obsolete, because another leader has written for that
-/// time.
+/// Drops the records that are not newer than `covered`. They are obsolete: another leader has written for that time, or
+/// this replica has written them and the answer of the store was lost.
 pub(super) fn drop_covered(outbox: &Outbox, covered: TickId, anchor: Anchor) {
     let dropped = outbox.drop_while(|record| anchor.moment(record.at) <= covered);
     if dropped > 0 {

@@ -86,7 +86,10 @@ impl ClientMemory {
             (account.reset)();
         }
         if self.fault.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-            warn!(budget_bytes = self.budget, "the memory for unread responses is used up, resetting the oldest ones");
+            warn!(
+                budget_bytes = self.budget,
+                "the memory for unread responses is used up, resetting those that were unread for the longest time"
+            );
         }
     }
 

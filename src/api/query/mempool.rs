@@ -9,7 +9,7 @@ use crate::tick::{Currency, TickId};
 pub(crate) struct HistoricalPriceQuery {
     /// The currency, or `None` for all.
     pub(crate) currency: Option<Currency>,
-    /// The moment, or `None` for the whole history.
+    /// The moment, or `None` for the first prices of each hour.
     pub(crate) time: Option<TickId>,
 }
 
