@@ -122,8 +122,8 @@ impl Server {
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
-            // The response that rejects a client because of a limit has CORS headers, too. Without them, an
-            // `EventSource` may not read the response, and then never reconnects.
+            // The response that rejects a client because of a limit has CORS headers, too. Without them, the browser
+            // hides the response from an `EventSource` of another origin, and the `EventSource` never reconnects.
             let overload = overload::router().layer(options.cors.layer());
             let overload = overload.layer(from_fn(harden)).layer(from_fn(request_id::assign));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);

@@ -40,7 +40,6 @@ impl Disconnect {
     /// only describe the library.
     pub(super) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Disconnect {
         let root = root_cause(error);
-        // A feed that is stopping also closes connections without an answer, so this error is not final.
         if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return Disconnect::retry("the connection was closed without an answer");
         }

@@ -28,7 +28,7 @@ pub enum Update {
         /// The id to resume after.
         id: TickId,
     },
-    /// The connection has ended. The stream connects again by itself.
+    /// A connection has ended or could not be opened. The stream connects again by itself.
     Disconnected {
         /// The reason, as text for people.
         why: String,

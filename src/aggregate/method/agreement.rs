@@ -22,8 +22,8 @@ pub(super) struct Agreement {
 }
 
 /// Returns the values that agree, if they are more than half of all. `marked` tells which values are of sources that
-/// were outliers before. A marked value counts only if it differs from the median of the unmarked values that agree by
-/// at most half of `share`.
+/// were outliers before. The unmarked values are compared first. A marked value then counts only if it is at most half
+/// of `share` away from the median of the unmarked ones that agree.
 pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> Option<Agreement> {
     let half = share / Decimal::TWO;
     let unmarked = (0..values.len()).filter(|place| !marked[*place]).collect();

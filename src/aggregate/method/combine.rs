@@ -55,7 +55,8 @@ pub(super) fn median(values: &[Decimal]) -> Option<Decimal> {
     Some(if sorted.len() % 2 == 1 { upper } else { (sorted[sorted.len() / 2 - 1] + upper) / Decimal::TWO })
 }
 
-/// Returns the percentile at a number of quarters, with linear interpolation between the two nearest values.
+/// Returns a percentile: the 25th if `quarters` is 1, the 75th if it is 3. It is interpolated linearly between the two
+/// nearest values.
 fn percentile(sorted: &[Decimal], quarters: usize) -> Decimal {
     let position = (sorted.len() - 1) * quarters;
     let (below, part) = (position / 4, position % 4);

@@ -18,7 +18,7 @@ export const RANGES = {
   '30d': { ms: 30 * DAY, words: '30 days', intervals: ['1h'] },
 }
 
-/** If a part would need more candles than this, the page requests longer ones. */
+/** Maximum number of candles for a part, unless the range has no longer ones. */
 const MANY = 400
 /** Least width of a candle in pixels. Narrower ones are joined. */
 const MIN_WIDTH = 5

@@ -118,7 +118,7 @@ pub(super) fn delivery(asyncapi: &Value, name: &str, message: &Value) -> [String
     } else if event.is_null() {
         format!("format `{}`", if name == "tick" { "full" } else { name })
     } else {
-        "over WebSocket in the format `full`".to_owned()
+        "over WebSocket in the formats `full` and `audit` or with `notices=true`".to_owned()
     };
     let event = match event.as_str() {
         None => "an event without a name".to_owned(),
