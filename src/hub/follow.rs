@@ -1,10 +1,10 @@
 //! Follows the store without a gap.
 //!
 //! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it
-//! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, the hub has missed
-//! an entry or the store has lost one, and the hub reads the history. Once a second it also compares its head with the
-//! head of the store. This detects a missed entry even if no other entry follows it. At the same time it looks in the
-//! store for entries that are missing inside the window.
+//! compares the `prev` of each new live entry with its own head ([`Entry::continues`]). If they differ, the hub has
+//! missed an entry or the store has lost one, and the hub reads the history. Once a second it also compares its head
+//! with the head of the store. This detects a missed entry even if no other entry follows it. At the same time it looks
+//! in the store for entries that are missing inside the window.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};

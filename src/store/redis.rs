@@ -64,8 +64,8 @@ const QUARANTINE: usize = 1000;
 /// The time for which a claim reserves the lease. The replica that needs the lease repeats its claim several times in a
 /// second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
-/// The longest time to live that can be configured for leases. It is the maximum for a lease whose token does not
-/// contain a maximum.
+/// The longest time to live that can be configured for leases. A lease's token normally contains the maximum time to
+/// live of this lease. If it does not, this value is the maximum.
 const LONGEST_TERM: Duration = Duration::from_secs(60);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);

@@ -190,7 +190,7 @@ impl<'a> QueryReader<'a> {
         self.currencies_or(supported.default.into(), supported.currencies)
     }
 
-    /// Returns the parameter `currency`, which may be only one.
+    /// Returns the parameter `currency`. More than one currency is a mistake.
     pub(super) fn currency(&mut self, served: Currencies) -> Option<Currency> {
         self.one(&CURRENCY, |text| {
             let currency = text.trim().parse().ok().filter(|currency| served.contains(*currency));
