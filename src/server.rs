@@ -206,7 +206,7 @@ impl Server {
     }
 }
 
-/// Returns the router of the public port, but binds no port. Requests come from the same process, such as those of a
+/// Returns the router of the clients' port, but binds no port. Requests come from the same process, such as those of a
 /// test. Streams are response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors

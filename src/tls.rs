@@ -1,4 +1,4 @@
-//! TLS on the public port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, records, and a certificate that can
+//! TLS on the clients' port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, records, and a certificate that can
 //! be replaced while connections are open.
 //!
 //! A client that offers HTTP/2 is served through tokio-rustls. All others get a [`RecordLayer`], which needs so little

@@ -1,6 +1,6 @@
 //! Ids of requests, with which operators can find the log lines about a request.
 //!
-//! A client or a proxy may choose the id. Every response of the public port to a valid HTTP request has the id in a
+//! A client or a proxy may choose the id. Every response of the clients' port to a valid HTTP request has the id in a
 //! header. The problem details of an error also have it in the body.
 //!
 //! Log lines about a request, and about the stream that the request opens, are in the span `request`, which has the id.

@@ -1,4 +1,4 @@
-//! Certificate of the public port: its two PEM files, their possible faults, and the time until the certificate
+//! Certificate of the clients' port: its two PEM files, their possible faults, and the time until the certificate
 //! expires.
 
 use rustls_pki_types::pem::PemObject;
