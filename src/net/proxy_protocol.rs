@@ -4,7 +4,7 @@
 //! Anyone could send such a header, so only trusted proxies may connect to a port with this protocol, and each of their
 //! connections must begin with a header. A connection without a valid one is closed without an answer: its client is
 //! not known, so no limit could apply to it. A proxy that forwards TCP adds no HTTP headers. So a header that names a
-//! client, such as `X-Forwarded-For`, comes from the client itself, and does not count on this port.
+//! client, such as `X-Forwarded-For`, comes from the client itself, and is ignored on this port.
 
 use crate::admission::client_address::TrustedProxies;
 use crate::telemetry::FaultLog;

@@ -61,7 +61,7 @@ pub struct Request {
     pub currencies: Currencies,
 }
 
-/// The error of an answer that rejects the whole request because the source does not know one of its pairs.
+/// The error if the source rejects a whole request because it does not know one of the requested pairs.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct UnknownPair(pub(super) String);

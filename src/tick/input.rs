@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// What one source said about one currency in a poll, and how it was used.
 ///
-/// Exactly one of [`used`](Input::used) and [`excluded`](Input::excluded) has a value.
+/// In an audit, exactly one of [`used`](Input::used) and [`excluded`](Input::excluded) has a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// The name of the source.

@@ -114,7 +114,7 @@ impl Observation {
             "# Values of the dashboard and the alerts\n\n\
              `make dashboard-table` writes this page. A Prometheus with the configuration of `deploy/monitoring` reads \
              three\nreplicas, and a fourth one that serves TLS and has no clients. It evaluates all queries of the \
-             dashboard and all alerts\nin five situations. The replicas poll every 200 ms, and their feed is stale after \
+             dashboard and all alerts\nin five situations. The leader polls every 200 ms, and the feed is stale after \
              1 s and down after 2 s. In the quiet\nsituation, three clients are connected. \
              Under load and in the outages there are {clients} more, and {READERS} further clients request\nthe history \
              again and again.\n\n\

@@ -14,7 +14,7 @@ const MAX: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Latencies(Histogram<u64>);
 
-/// The quantiles for programs, in milliseconds.
+/// A summary for the JSON report. The quantiles and the maximum are in milliseconds.
 #[derive(Debug, Serialize)]
 pub(super) struct LatencySummary {
     count: u64,

@@ -136,7 +136,8 @@ impl Channel {
         self.tls.as_ref().is_some_and(|tls| tls.account.is_none() && tls.records.held_bytes() >= MIN_BYTES)
     }
 
-    /// Counts the memory that the connection holds. `reset` must make the shard run the connection, which then closes.
+    /// Counts the memory that the connection holds. `reset` is called when the client must be disconnected. It must
+    /// make the shard run the connection, which then sees [`is_reset`](Self::is_reset) and closes.
     pub(super) fn count_memory(&mut self, memory: &Arc<ClientMemory>, reset: impl Fn() + Send + Sync + 'static) {
         if let Some(tls) = &mut self.tls {
             let account = memory.open(reset);

@@ -149,8 +149,9 @@ pub(super) fn fields_html(fields: &[FieldRow]) -> Markup {
     }
 }
 
-/// Returns the description of a field: its own description, or the first sentence of its schema's description. If the
-/// schema is an enumeration, the whole description of the schema is added, because it has the meaning of each value.
+/// Returns the description of a field: its own description or, if it has none, the first sentence of its schema's
+/// description. The description of an enumeration is always included as a whole, because it has the meaning of each
+/// value.
 fn description(document: &Value, field: &Value) -> String {
     let reference = [field].into_iter().chain(items(&field["oneOf"])).find(|part| part["$ref"].is_string());
     let reference = reference.unwrap_or(field);
