@@ -42,7 +42,7 @@ pub(super) fn command() -> Command {
         .about("Compute the prices of an audit stream again, and check its chain")
         .after_long_help(EXAMPLES)
         .arg(input.help("JSON lines in the format audit, - for standard input, or the http or https URL of a feed"))
-        .arg(arguments::currency_flag().help("Currencies to ask the feed at a URL for [default: all]"))
+        .arg(arguments::currency_flag().help("Currencies to verify, if the input is the URL of a feed [default: all]"))
         .arg(arguments::authority_flag())
         .arg(arguments::key_flag())
 }

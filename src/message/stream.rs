@@ -1,5 +1,5 @@
 //! The messages of the formats `full` and `audit`. A stream of server-sent events has these messages, except
-//! [`TickMessage`], in every format. They are named events.
+//! [`TickMessage`], in every format, as named events.
 
 use super::by_currency::ByCurrency;
 use super::input::InputMessage;

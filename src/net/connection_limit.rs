@@ -93,7 +93,8 @@ struct RequestPermit {
     read: OnceLock<Box<ReadPlace>>,
 }
 
-/// Guard of a response without an end. While it is held, `MAX_AGE` does not close its connection.
+/// Guard of a response without an end. A connection that has reached its maximum age stays open while it has such a
+/// guard.
 #[derive(Debug)]
 pub(crate) struct StreamGuard {
     connection: Arc<ConnectionPermit>,
