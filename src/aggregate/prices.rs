@@ -102,7 +102,7 @@ fn add(poll: &mut Poll, tick: &mut Tick, currency: Currency, configured: usize, 
                     text.push_str(", which no other source checks");
                 }
                 if parameters.bound.is_some() {
-                    text.push_str(", and which may not move the price faster than several sources moved it together");
+                    text.push_str(", so it moves the price no faster than several sources did");
                 }
                 poll.thin.insert(currency, text);
             }

@@ -227,7 +227,7 @@ impl AcceptedConnection {
     }
 
     /// Serves HTTP/1. If the first request has already been routed, `routed` is its response and its permit. Returns
-    /// the result of the connection, or `None` if its client read nothing.
+    /// the result of the connection, or `None` if its client read nothing for too long or a response was reset.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: TokioIo<S>,

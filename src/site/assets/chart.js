@@ -90,8 +90,8 @@ const drawTag = ({ right, width }, { y, text, tone }) => {
   return svg('g', { class: `tag ${tone}` }, svg('rect', box), svg('text', { x: right + 14, y: y + 4 }, text))
 }
 
-/** The time in which all currencies have a gap is covered over the whole height of the chart. A gap that is longer than
- *  this time also has a strip at the bottom. */
+/** The time in which all currencies have a gap is covered over the whole height of the chart. A gap that is not
+ *  entirely in such a time has a strip at the bottom. */
 const bands = (at) => {
   const shared = merged(at.panels.map(({ gaps }) => gaps).reduce((parts, gaps) => (
     parts.flatMap((part) => gaps.flatMap((gap) => overlap(part, gap)))), at.panels[0]?.gaps ?? []))
