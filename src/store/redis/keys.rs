@@ -33,8 +33,7 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
-    /// Returns the keys of the feed, among them one of an imaginary client. They are used to try whether the user of
-    /// Redis may access them.
+    /// Returns the keys of the feed and the key of an imaginary client, for a trial of the Redis user's rights.
     pub(super) fn all(&self) -> [String; 11] {
         let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, hours, .. } = self;
         let client = format!("{}check", self.client);
