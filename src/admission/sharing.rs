@@ -11,7 +11,7 @@ use tracing::debug;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Exchanges reports until the future is dropped. Returns at once if the store serves only one replica. While the store
-/// is unavailable, each replica counts only what addresses use on this replica.
+/// is unavailable, only usage on this replica counts.
 pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
     loop {
         let result = match store.messages().await {

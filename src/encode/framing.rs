@@ -63,13 +63,13 @@ impl<'a> JsonWriter<'a> {
         JsonWriter { framing, to }
     }
 
-    /// Writes a message that is not an update. As a server-sent event it has this name, and a client that has received
-    /// it resumes after `id`.
+    /// Writes a message that is not for a tick. A server-sent event gets the name, and the id if there is one. A client
+    /// that reconnects resumes after the last id that it has received.
     pub(super) fn named(&mut self, name: &'static str, id: Option<TickId>, message: &impl Serialize) {
         self.write(Some(name), id, message);
     }
 
-    /// Writes an update. Only the last update of an entry has an id to resume after.
+    /// Writes a message for a tick. If there are several, only the last one has an id.
     pub(super) fn update(&mut self, id: Option<TickId>, message: &impl Serialize) {
         self.write(None, id, message);
     }

@@ -4,8 +4,8 @@
 //! has seen. Then the leader restores only the newest ones, so that it can go on. Everything before them is put back
 //! here, in small batches that delay no tick. Every replica that may lead compares the number of entries in the store
 //! with its own copy once a second, whoever leads. So it does not matter which of them has the entries, or whether an
-//! attempt was interrupted. Once a minute it compares each entry, because the number also counts what is in the store
-//! but is no entry.
+//! attempt was interrupted. Once a minute, each of these replicas compares every entry, because the number also counts
+//! what is in the store but is no entry.
 
 use super::chain::newest_chain;
 use crate::feed::{Entry, Feed};

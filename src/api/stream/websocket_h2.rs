@@ -154,7 +154,8 @@ impl H2Connection {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), CloseCause> {
-        // If the send is cancelled, the whole message stays in the buffer, and the close frame is sent after it.
+        // A cancelled send does not cut a message in two: the unsent part stays in the buffer, and the close frame is
+        // sent after it.
         tokio::select! {
             biased;
             () = self.state.drain.done().cancelled() => Err(local(CloseReason::Draining)),

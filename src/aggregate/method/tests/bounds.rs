@@ -123,7 +123,7 @@ const CASES: [Case; 9] = [
         },
     },
     Case {
-        name: "after ten calm polls, only one of three answers, and walks by 4 % a poll for 46 polls (`BTCFEED_MIN_SOURCES=1`)",
+        name: "after ten calm polls, only one of three sources answers, and it walks by 4 % a poll for 46 polls (`BTCFEED_MIN_SOURCES=1`)",
         configured: 3,
         min_sources: 1,
         polls: 56,
