@@ -119,8 +119,9 @@ impl Hub {
         self.window().examine(view, cursor, examine)
     }
 
-    /// Returns the id before the newest `count` ticks with a price in one of `currencies`, or zero if there are fewer.
-    /// If the newest 50,000 entries of the store have fewer, returns the id before those entries.
+    /// Returns the id before the newest `count` ticks with a price in one of `currencies`, or zero if the feed has
+    /// fewer such ticks. A search in the store ends after its newest 50,000 entries. If it has not found enough ticks
+    /// by then, returns the id before these entries.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
@@ -224,8 +225,8 @@ impl Hub {
         self.history.permit().await?.store().nth_newest(after, until, n).await
     }
 
-    /// Returns the oldest id that the store has, or zero if it has none. It always reads the store. If this replica has
-    /// a shorter retention than the leader, the window lacks the oldest entries of the store.
+    /// Returns the oldest id that the store has, or zero if it has none. It always reads the store, because the window
+    /// may lack the oldest entries: this replica can have a shorter retention than the leader.
     ///
     /// # Errors
     /// If the store is unavailable.
@@ -322,8 +323,7 @@ impl Hub {
             warn!(
                 id = %entry.id, prev = %entry.prev, %head,
                 next = "clients that got the lost entries get a gap",
-                "a new entry follows an entry older than this replica's newest one: Redis has lost the entries \
-                 after that older one, in a failover or with two primaries at the same time"
+                "Redis has lost the entries after prev up to head, in a failover or with two primaries at the same time"
             );
         }
     }

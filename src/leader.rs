@@ -269,8 +269,8 @@ impl Leader {
             restore_fault: FaultLog::default(),
             restored_after: None,
         };
-        // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written
-        // once.
+        // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: the record stays in
+        // the outbox, and the store writes each record only once.
         let (clock, last_prices) = (&*self.clock, &start.last_prices);
         let may_yield = self.store.is_shared();
         let polling =

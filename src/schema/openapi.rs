@@ -32,7 +32,7 @@ const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serv
         (name = "prices", description = "The latest price, the history, the price at a moment, candles and sources."),
         (name = "TradingView", description = "Candles in the shapes of TradingView's UDF, so that its chart draws them."),
         (name = "status", description = "The health of the feed and of its replicas."),
-        (name = "descriptions", description = "These descriptions for programs, which can generate clients and validate messages with them.")
+        (name = "descriptions", description = "Descriptions of this API for programs and for people. Programs can generate clients and validate messages with `/openapi.json` and `/asyncapi.json`.")
     ),
     components(schemas(
         message::TimedateUpdate<'static>, message::TimestampUpdate, message::TickMessage<'static>,

@@ -48,7 +48,8 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 pub fn init(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.filter);
     // A line that cannot be written is dropped, for example if the reader of the log has exited. By default, the
-    // library would report that on standard error, too, fail again, and panic in the task that logs.
+    // library would report this failure, also on standard error. Writing the report would fail, too, and panic in the
+    // task that logs.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if options.json {
         log.json().flatten_event(true).init();

@@ -74,7 +74,7 @@ async fn clients_of_the_losing_primary_get_a_gap() {
     let healed = now();
     let replica = stage.members[place].replica.as_ref().unwrap();
     until_within(SEEN, "the operator to see it", async || {
-        let line = "a new entry follows an entry older than this replica's newest one";
+        let line = "Redis has lost the entries after prev up to head";
         replica.metric("btcfeed_forks_total").await >= 1.0 && replica.log().iter().any(|entry| entry.contains(line))
     })
     .await;

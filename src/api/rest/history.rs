@@ -140,9 +140,9 @@ fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
 
 /// Returns the id of the last entry of a response if no entry is missing in the response. If entries are missing on
 /// this replica, another replica may have them, so only a complete response gets an entity tag and a lifetime. The
-/// first block has at most `max_first` entries. The entries after it are checked only if the window has them: from the
-/// store, they would be read twice. If the newest entry comes first, a response of several blocks is not checked, and
-/// the result is `None`.
+/// first block has at most `max_first` entries. The entries after it are checked in the window. If the window lacks one
+/// of them, the result is `None`, because a check in the store would read these entries twice. If the newest entry
+/// comes first, a response of several blocks is not checked, and the result is `None`.
 fn complete_to(
     Block { entries, after }: &Block,
     order: Order,
