@@ -59,7 +59,7 @@ impl Line {
         Line { target, address, backoff, phase: Phase::Idle, was_open: false }
     }
 
-    /// Returns the number of the address of the connection, or of the next one.
+    /// Returns the number of the address that the line uses. During a pause, it is that of the next attempt.
     pub(super) fn address(&self) -> usize {
         self.address
     }
@@ -77,8 +77,9 @@ impl Line {
         pause
     }
 
-    /// Closes the connection, and starts a pause of at least half the longest one, because the server would refuse the
-    /// next attempt too. It is random, so that clients do not all come back at the same moment.
+    /// Closes the connection after a refusal, and starts a random pause between half of `retry_to` and `retry_to`. It
+    /// is long, because the server would refuse the next attempt too. It is random, so that clients do not all come
+    /// back at the same moment. Returns the pause.
     pub(super) fn rest(&mut self, address: usize) -> Duration {
         let pause = self.target.options.retry_to.mul_f64(0.5 + 0.5 * fastrand::f64());
         self.wait_for(address, pause);
