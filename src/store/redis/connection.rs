@@ -1,8 +1,9 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
 //! Every request has a deadline. An error discards the connection, because it may never work again: a demoted primary
-//! rejects each write, and a half-open socket answers nothing. The connection stays open after two errors of a slot
-//! that moves: after `TRYAGAIN`, and after `ASK` if the importing node answers the request.
+//! rejects each write, and a half-open socket answers nothing. The errors `TRYAGAIN` and `ASK` only mean that the slot
+//! of the feed is moving to another node. `TRYAGAIN` does not discard the connection. `ASK` discards it only if the
+//! request then fails on that node, too.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
@@ -116,10 +117,10 @@ impl RedisConnection {
         self.try_send(request).await.map_err(StoreError::from)
     }
 
-    /// Sends a request. If the answer says that the slot of the feed is moving, sends the request to the importing
-    /// node, too. If the request fails with another error than `TRYAGAIN`, discards the connection. Redis may have
-    /// closed an idle connection (its setting `timeout`). So if a connection that was open before turns out to be
-    /// closed, sends the request once more on a new one. The server may therefore execute a request twice.
+    /// Sends a request. If the answer is `ASK`, sends the request to the node that `ASK` names, too. If the request
+    /// fails with another error than `TRYAGAIN`, discards the connection. Redis may have closed an idle connection (its
+    /// setting `timeout`). So if a connection that was open before turns out to be closed, sends the request once more
+    /// on a new one. The server may therefore execute a request twice.
     pub(super) async fn try_send<T: FromRedisValue>(
         &self,
         request: RedisRequest<'_, '_>,
