@@ -80,8 +80,8 @@ struct State {
     is_slow: bool,
     /// The newest id.
     newest: TickId,
-    /// The moment on the monotonic clock at which this process wrote or got the newest entry. `None` if that entry may
-    /// be older than this process.
+    /// The moment of the newest entry on the monotonic clock: the moment of its record if this process wrote it,
+    /// otherwise the moment of its arrival. `None` if the entry may be older than this process.
     newest_at: Option<Instant>,
     /// The median of the times of the sources that agree, the same moment on the monotonic clock, and the number of
     /// these sources.
@@ -184,7 +184,7 @@ impl FeedClock {
 
     /// Returns the time with which a poll compares the times in the answers of sources. This is the feed's time, unless
     /// the sources agree on another one. If the feed is ahead, or its time is not known, this is the time on which the
-    /// sources agree. If they agree on none, this is `own`, the time of this machine's clock. `own` comes last, because
+    /// sources agree, or `own` if they agree on none. `own` is the time of this machine's clock. It comes last, because
     /// a wrong clock would reject good sources.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());

@@ -70,9 +70,9 @@ export class Series {
     this.#day = { candles, at }
   }
 
-  /** True if the candles of the last day are missing, or too old. Only the hour in which the day began at the request
-   *  has candles of 5 minutes. Later, the day may begin inside a candle of an hour, and the first price of that candle
-   *  is from before the day. */
+  /** True if the candles of the last day are missing or too old. Up to the first full hour of the day they are candles
+   *  of 5 minutes, and from then on candles of an hour. If they are used for too long, the day begins inside a candle
+   *  of an hour, and the first price of that candle is from before the day. */
   wantsDay(now) {
     return Math.abs(now - this.#day.at) > DAY_VALID_MS
   }

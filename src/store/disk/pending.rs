@@ -54,9 +54,9 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The file's oldest id
-    /// becomes the floor. The floor is not computed from the newest id, because that id may come from a wrong clock,
-    /// and then the whole history would expire. `shortened` is the time by which the retention is shorter than it was
-    /// before. At most this much of the history expires.
+    /// becomes the floor. If the retention is shorter than it was before, the floor may be later than that id, by at
+    /// most `shortened`, the difference. With a floor that depends on the newest id alone, a wrong clock could make the
+    /// whole history expire.
     pub(super) fn opened(&mut self, oldest: TickId, head: TickId, retention: Duration, shortened: Duration) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
