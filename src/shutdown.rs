@@ -17,8 +17,7 @@ use tracing::{error, info, warn};
 /// The exit status of a program that SIGINT ended (128 + 2), as shells report it. Also used for SIGTERM.
 const INTERRUPTED: i32 = 130;
 
-/// Spawns tasks and waits until they end. All tasks of this crate are spawned here. The exceptions are the task that
-/// waits for signals, and the blocking calls that use the file of a feed.
+/// Spawns tasks and waits until they end.
 ///
 /// By default, a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have
 /// their own threads.

@@ -62,7 +62,7 @@ pub struct Rules {
     pub clamp_share: Decimal,
     /// The least number of sources for a price. If a currency has fewer configured sources, it needs all of them.
     pub min_sources: usize,
-    /// The number of polls after which a source that repeats itself while the others move is frozen.
+    /// A source is frozen if it has repeated itself in this number of polls while the others moved.
     pub frozen_polls: u32,
 }
 

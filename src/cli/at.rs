@@ -82,7 +82,7 @@ fn text(prices: &[PriceAt], window: Option<Duration>) -> String {
         }
         if let (Some(average), Some(covered), Some(window)) = (average, covered, window) {
             let (window, share) = (format_duration(window), covered * 100.0);
-            writeln!(text, "{currency} {average} on average of {window}, of which {share:.4} % had a price").ok();
+            writeln!(text, "{currency} {average} on average over {window}, of which {share:.4} % had a price").ok();
         }
     }
     text
@@ -104,8 +104,8 @@ mod tests {
         let lines = text(&prices, Some(Duration::from_secs(60)));
         let expected = [
             "USD 97116.170 at 2026-11-20T09:20:31.075Z (id 1795166431075, 1.9 s before)",
-            "USD 97110.205 on average of 1m, of which 50.0000 % had a price",
-            "EUR 89348.2 on average of 1m, of which 25.0000 % had a price",
+            "USD 97110.205 on average over 1m, of which 50.0000 % had a price",
+            "EUR 89348.2 on average over 1m, of which 25.0000 % had a price",
         ];
         assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
     }

@@ -91,7 +91,8 @@ impl Merge {
         Some(Hole { after: cursor.last()?, until: first.prev })
     }
 
-    /// Returns true if a line has not come to the end of the hole yet, and so may still send the missing entries.
+    /// Returns true if a line has not come to the end of the hole yet, and so may still send the missing entries. A
+    /// connection that has sent no id yet does not count.
     pub(super) fn is_awaited(&self, lines: &[LinePosition]) -> bool {
         let Some(first) = self.waiting.values().next() else { return false };
         lines.iter().any(|line| line.newest.is_some_and(|newest| newest < first.prev))

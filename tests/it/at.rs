@@ -30,7 +30,7 @@ async fn price_at_a_moment_is_printed() {
     assert_eq!((printed.status.code(), lines.len()), (Some(0), 4), "{printed:?}");
     assert!(lines[0].starts_with("USD ") && lines[0].ends_with(&format!("(id {id}, 0 s before)")), "{lines:?}");
     assert_eq!(lines[0].split(' ').nth(1).unwrap().parse::<f64>().unwrap().to_string(), price);
-    assert!(lines[1].contains(" on average of 1s, of which ") && lines[2].starts_with("EUR "), "{lines:?}");
+    assert!(lines[1].contains(" on average over 1s, of which ") && lines[2].starts_with("EUR "), "{lines:?}");
     let unused = free_address();
     for (arguments, code, error) in [
         (&["2020-01-01", &replica.address][..], 1, "btcfeed: no price in USD at 2020-01-01T00:00:00.000Z: "),

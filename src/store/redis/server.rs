@@ -137,8 +137,9 @@ impl RedisServer {
     }
 
     /// Notes the address of the server that has the feed. Returns the generation of a connection to it. `generation` is
-    /// the generation at the start of the search for this server. It is returned if the address has not changed. So a
-    /// connection is replaced if [`forget_address`](Self::forget_address) was called during the search.
+    /// the generation at the start of the search for this server. If the address has not changed, it is also that of
+    /// the connection. The connection is then replaced if [`forget_address`](Self::forget_address) was called during
+    /// the search, because that call has raised the generation.
     pub(super) fn note_address(&self, address: &str, generation: u64) -> u64 {
         let mut known = self.known();
         if known.address.as_deref().is_some_and(|known| known == address) {
@@ -292,7 +293,7 @@ impl RedisServer {
                 "{address} is a node of a cluster, but does not own the slot of this feed: \
                  begin REDIS_URL with redis+cluster://{address}"
             ))),
-            // Redis loads its data, or the cluster is down.
+            // Redis loads its data, the cluster is down, or a replica of Redis has lost its primary.
             Err(error) if matches!(error.code(), Some("LOADING" | "CLUSTERDOWN" | "MASTERDOWN")) => {
                 Err(ConnectionRefusal::Wrong(format!("{address}: {error}")))
             }
