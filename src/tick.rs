@@ -31,7 +31,7 @@ pub struct Tick {
     /// The names of the sources from which each price was computed, in the order of the configuration.
     #[serde(deserialize_with = "known_keys")]
     pub sources: BTreeMap<Currency, Vec<String>>,
-    /// The version of the method by which the prices were made, or zero in entries from before version 1.
+    /// The version of the method by which the prices were made, or zero in entries from before version 1 of the method.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub method: u32,
     /// For each price, the distance to the farther of the 25th and the 75th percentile of the used values.
@@ -40,7 +40,8 @@ pub struct Tick {
     /// For each price, the highest minus the lowest used value.
     #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "BTreeMap::is_empty")]
     pub spread: BTreeMap<Currency, Decimal>,
-    /// What went into the prices, if it was read for an audit. It is stored beside the tick, not in it.
+    /// The inputs of the prices and the numbers of the method. They are stored beside the tick, not in it. `None` if
+    /// they were not read, or are not in the store.
     #[serde(skip)]
     pub audit: Option<Arc<Audit>>,
 }

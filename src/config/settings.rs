@@ -24,7 +24,7 @@ pub fn settings() -> &'static [Setting] {
     &SETTINGS
 }
 
-/// Returns the sections and the settings of each, in the same order.
+/// Returns the sections with their settings, in the order of [`settings`].
 pub fn sections() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
     settings().chunk_by(|a, b| a.section == b.section).map(|settings| (settings[0].section, settings))
 }

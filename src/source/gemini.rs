@@ -1,5 +1,5 @@
 //! Gemini: `GET /v1/pubticker/btcusd`, as described in "Ticker" of its REST API reference. It allows 120 requests a
-//! minute. Version 2 of the ticker is not used: its `close` may lie days behind the book.
+//! minute. Version 2 of the ticker is not used, because its `close` may be days older than the order book.
 //!
 //! An answer has no time of its own: `volume.timestamp` is the end of the 24 hours that the volume covers. It moves
 //! every five minutes.

@@ -293,7 +293,7 @@ async fn fault_of_machine_and_settings_is_named() {
     let mut settings = stack.settings(&[]);
     settings.retain(|(name, _)| name != "BTCFEED_MAX_CONNECTIONS");
     let run = run(limited, &settings).await;
-    stack.expect_all("few open files", run, &[("open-files", "300 open files, 44 clients")]);
+    stack.expect_all("few open files", run, &[("open-files", "at most 300 open files and 44 clients")]);
 
     let authority = Authority::new();
     let files = authority.settings();

@@ -19,9 +19,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 fn files(config: &Config) -> Finding {
     let clients = config.server.max_connections as u64;
     let Some(limit) = raise_file_limit() else { return Finding::ok("open-files", "no limit") };
-    let found = format!("{limit} open files, {clients} clients");
+    let found = format!("at most {limit} open files and {clients} clients");
     let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the expected number of clients plus 256.";
-    // `Config::read` has already rejected more clients than files.
+    // `Config::read` has already rejected a `BTCFEED_MAX_CONNECTIONS` that is too high for this limit.
     if limit < FEW_FILES { Finding::warn("open-files", found, remedy) } else { Finding::ok("open-files", found) }
 }
 
