@@ -173,8 +173,8 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
         Some(Update::Synced(synced)) => Received::Synced(id(synced.id)),
         Some(Update::Hello(hello)) => {
             let interval = hello.interval.and_then(|interval| Duration::try_from(interval).ok());
-            let (replica, version) = (Some(hello.replica), Some(hello.version));
-            let reason = Some(hello.reason).filter(|reason| !reason.is_empty());
+            let text = |text: String| Some(text).filter(|text| !text.is_empty());
+            let (replica, version, reason) = (text(hello.replica), text(hello.version), text(hello.reason));
             let (currencies, state) = (currencies(hello.currencies), known_state(hello.state));
             let hello = Connected { replica, version, currencies, interval, state, reason, ..Connected::default() };
             Received::Hello(hello)
