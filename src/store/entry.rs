@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::error;
 
-/// The maximum time by which the id of an entry in Redis may be ahead of the latest known moment, which is that of a
-/// clock or of the newest known entry. A member of the sorted set whose id is further ahead is garbage.
+/// The maximum time by which the id of an entry in Redis may be ahead of the greatest time that is trusted: the time of
+/// a clock, or the id of a known entry. A member of the sorted set whose id is further ahead is garbage.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.
