@@ -1,4 +1,4 @@
-//! Rejection of connections and requests over a limit, in the format of each kind of client.
+//! Rejection of connections and requests that exceed a limit, in the format of each kind of client.
 
 #[cfg(feature = "grpc")]
 use super::grpc::call;

@@ -34,7 +34,7 @@ export function renderFigures(element, series, currency, { now, begin }, polled)
   set('low', low)
   const last = series.last(currency)
   const used = last?.sources[currency]?.length
-  // With a single source, `confidence` is 0 because nothing is known, so it is not shown.
+  // With a single source, `confidence` is 0, but the price is not certain. So `confidence` is not shown.
   const confidence = used > 1 ? last.confidence?.[currency] : undefined
   set('confidence', confidence === undefined ? undefined : `± ${formatPrice(confidence, currency)}`)
   set('sources', used === undefined ? undefined : polled === undefined ? `${used}` : `${used} of ${polled}`)

@@ -27,9 +27,11 @@ export class Pause {
 }
 
 export class Loader {
-  /** The first entry of the feed, or `null` if it is older than what is kept, or `undefined` if it is not known yet. */
+  /** The first entry of the feed, or `null` if it is no longer kept or older than 30 days, or `undefined` if it is not
+   *  known yet. */
   begin
-  /** The beginning of the oldest day that is kept, or `undefined` if it is not known yet. */
+  /** The beginning of the oldest day that has candles, at most 31 days ago, or `undefined` if it is not known yet. If
+   *  there is no such day, the time of the answer. */
   oldestDay
 
   /** True if the last request failed. */
@@ -43,7 +45,7 @@ export class Loader {
    *    this data comes the last price of each currency,
    *  - the candles of the last day,
    *  - with `wantsBegin`, the first entry of the feed,
-   *  - the oldest day that is kept.
+   *  - the beginning of the oldest day that has candles.
    *  Returns true if something was missing and the load has succeeded. */
   async load(series, currencies, wanted, wantsBegin) {
     if (this.#loading || !this.#pause.isOver) return false
