@@ -5,8 +5,8 @@ use crate::hub::Hub;
 use crate::tick::{Currencies, TickId};
 use std::time::Duration;
 
-/// Maximum time by which a valid cursor may be ahead of this replica, because another replica may have received an
-/// entry earlier.
+/// Maximum time by which a cursor may be ahead of both the clock and the head of this replica. Another replica may have
+/// received an entry earlier.
 const MAX_AHEAD: Duration = Duration::from_secs(5);
 
 /// The place after which a client reads.

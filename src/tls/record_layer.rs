@@ -1,6 +1,6 @@
 //! Record layer of a connection after its handshake (RFC 8446 §5, RFC 5246 §6).
 //!
-//! rustls performs the handshake and then gives its keys away. What stays is small: a key and a number for each
+//! rustls performs the handshake and then gives its keys away. What stays is small: a key and a record number for each
 //! direction, and the secrets from which rustls derives the next keys. An idle connection has no buffer. This file
 //! counts records, and acts on what each of them means.
 //!

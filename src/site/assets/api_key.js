@@ -1,6 +1,6 @@
 // The API key of the visitor, if the feed needs one. It comes in the fragment of the page's URL (`#key=btcfeed_…`),
-// which no browser sends to a server. It is removed from the URL, so that a shared link does not contain it, and kept
-// until the tab is closed.
+// which no browser sends to a server. The key is removed from the URL, so that a shared link does not contain it. The
+// tab keeps the key until it is closed.
 
 const STORED = 'btcfeed-key'
 

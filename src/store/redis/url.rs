@@ -142,7 +142,7 @@ fn may_lack_at(authority: &str) -> bool {
     !authority.contains('@') && authority.split(',').any(has_wrong_port)
 }
 
-/// Checks the number of a database, which may be missing.
+/// Checks the database of a URL: a number, or nothing.
 fn check_database(authority: &str, database: &str) -> Result<(), InvalidUrl> {
     if database.is_empty() || database.parse::<u32>().is_ok() {
         return Ok(());
