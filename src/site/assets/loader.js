@@ -72,7 +72,7 @@ export class Loader {
   }
 
   async #loadBegin(currencies) {
-    this.begin = await history.first(currencies.join(','))
+    this.begin = await history.first(currencies.join(',')) ?? null
   }
 
   async #loadOldestDay(currencies) {
