@@ -76,7 +76,7 @@ pub struct Monitor {
     clock: Arc<FeedClock>,
     started: Instant,
     started_at: TickId,
-    /// A std lock, held only to copy a few values.
+    /// A std lock, never held across an `.await`.
     seen: Mutex<Seen>,
 }
 
