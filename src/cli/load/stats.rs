@@ -47,7 +47,7 @@ pub(super) struct Stats {
     pub(super) entries: u64,
     /// The number of arrivals of measured entries at all clients together.
     pub(super) updates: u64,
-    /// The number of gaps without a reason, or because the store lost entries.
+    /// The number of gaps that have no reason, or whose reason is that the store lost entries.
     pub(super) lost: u64,
     /// The number of entries that a client received twice.
     pub(super) doubled: u64,

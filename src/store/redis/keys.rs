@@ -14,6 +14,7 @@ pub(super) struct KeyNames {
     pub(super) settings: String,
     /// The audits of entries, a sorted set like the ticks.
     pub(super) audits: String,
+    /// A hash with the id of the newest record that was written, and other fields. `append.lua` lists all of them.
     pub(super) record: String,
     /// Members that the leader has moved here from the set of the ticks, because they are not entries.
     pub(super) quarantine: String,

@@ -73,8 +73,8 @@ impl Redis {
         }
     }
 
-    /// Notes the newest id that a script has written. Other programs may have changed the hash that names it. So an id
-    /// that is ahead of the clocks counts only if an entry is at most a day before it.
+    /// Notes the newest id that a script has written. Other programs may have changed the hash `record`, from which
+    /// this id is read. So an id that is ahead of the clocks counts only if an entry is at most a day before it.
     async fn note_newest(&self, on: ReadsOn) -> Result<()> {
         let (id,): (Option<Vec<u8>>,) = self.read(on, cmd("HMGET").arg(&self.keys.record).arg("id")).await?;
         let id = id.and_then(|id| String::from_utf8_lossy(&id).parse().ok()).map_or(TickId::ZERO, TickId::from_ms);
@@ -246,8 +246,8 @@ pub(super) fn place((text, score): &Member) -> Option<TickId> {
     is_score_of(place.id, *score).then_some(place.id)
 }
 
-/// Decodes a member. Returns `None` if it is garbage, or an entry that only a newer version can decode. If it cannot be
-/// decoded, logs that at most once a minute.
+/// Decodes a member. Returns `None` if it is garbage, or an entry that only a newer version can decode. Writes at most
+/// one log line a minute about members that cannot be decoded.
 fn decode_member((text, score): &Member) -> Option<Entry> {
     decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }
