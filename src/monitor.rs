@@ -228,11 +228,15 @@ impl Monitor {
         if is_new {
             log.silence.clear();
         }
-        let seen = self.seen();
-        let error = seen.store_error.as_ref().or(seen.store_fault.as_ref());
-        let (error, leader) = (error.map_or("none", String::as_str), seen.members.leader.as_deref().unwrap_or("none"));
+        // The lock is not held while a line is written, which may block.
+        let (fault, Members { leader, lease_ttl, .. }, warnings) = {
+            let seen = self.seen();
+            let fault = seen.store_error.as_ref().or(seen.store_fault.as_ref()).cloned();
+            (fault, seen.members.clone(), seen.warnings.join("; "))
+        };
+        let (error, leader) = (fault.as_deref().unwrap_or("none"), leader.as_deref().unwrap_or("none"));
         let age = format_duration(Duration::from_secs(health.tip_age.as_secs()));
-        let lease_ttl = seen.members.lease_ttl.map_or_else(|| "none".to_owned(), format_duration);
+        let lease_ttl = lease_ttl.map_or_else(|| "none".to_owned(), format_duration);
         match health.state {
             FeedState::Live if is_new => info!(state, reason, "the feed is live"),
             FeedState::Live => {}
@@ -241,12 +245,12 @@ impl Monitor {
             FeedState::Stale => warn!(state, reason, age, leader, lease_ttl, error, "the feed is stale"),
             FeedState::Down => warn!(state, reason, age, leader, lease_ttl, error, "the feed is down"),
         }
-        if seen.warnings.is_empty() {
+        if warnings.is_empty() {
             log.warnings.clear();
         } else if log.warnings.is_due() {
-            warn!(warnings = seen.warnings.join("; "), "clocks or settings differ");
+            warn!(warnings, "clocks or settings differ");
         }
-        if seen.store_error.is_none() && seen.store_fault.is_none() {
+        if fault.is_none() {
             log.store.clear();
         } else if log.store.is_due() {
             warn!(error, leader, "the store cannot be written at the moment");
