@@ -78,7 +78,8 @@ const MIN_SOURCES: Row<Numbers> = Row {
     env: "BTCFEED_MIN_SOURCES",
     help: "Minimum number of sources that must agree on a price",
     details: "If fewer sources are configured for a currency, all of them must agree. With 1, a source that is alone \
-              may move the price no faster than several sources moved it in the hour before they last agreed.",
+              may move the price at most as fast as several sources did in the hour that ended with their last \
+              agreement.",
     values: Numbers { min: 1, max: 100, max_words: None },
     default: DefaultValue::Fixed("2"),
     example: "3",

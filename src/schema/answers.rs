@@ -19,9 +19,10 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 404,
-    description = "At least one of the currencies had no price in force at the requested moment. The moment is before \
-                   the oldest entry, in the future, after the newest price became stale, or in a gap, which the answer \
-                   names. With `window`, that currency also had no price in the window.",
+    description = "At least one of the currencies had no price in force at the requested moment. Either the moment is \
+                   before the oldest entry or in the future, or the newest price was already stale by then, or the \
+                   moment is in a gap. The answer names the gap. With `window`, that currency also had no price in the \
+                   window.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Found", "status": 404,

@@ -17,7 +17,7 @@ pub(super) struct ShardHandle {
 pub(super) struct Commands {
     /// New connections, each with the bytes to send first.
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
-    /// Keys of connections to run: a load or a save is done, or their memory
+    /// Keys of connections to run: their load or save is done, or their memory
     /// [`Account`](crate::net::client_memory::Account) was reset.
     pub(super) completed: Vec<usize>,
     /// The number of groups of connections that the shard must have closed, including those that it has closed already.

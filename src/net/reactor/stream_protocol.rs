@@ -12,7 +12,7 @@ use std::time::Instant;
 pub(crate) enum StreamProtocol {
     /// WebSocket frames (RFC 6455).
     WebSocket(Decoder, InputBudget),
-    /// Server-sent events, until the connection ends.
+    /// Server-sent events. The stream has no length, so it ends with its connection (RFC 9112 §6.3).
     Events,
 }
 

@@ -1,4 +1,4 @@
-// Changes of the page's text.
+// Changes of the page's text, and new elements.
 
 /** Sets a text only if it has changed, so that screen readers do not repeat it and a selection is kept. */
 export const write = (element, text) => {
