@@ -226,7 +226,8 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
     config.sources.iter().map(SourceConfig::open).collect()
 }
 
-/// Polls all sources once. Returns the prices that the method makes of the answers, if any is valid.
+/// Polls all sources once. Returns the prices that the method makes of the answers, or `None` if no currency has a
+/// price.
 ///
 /// # Errors
 /// If a source cannot be opened.

@@ -27,7 +27,8 @@ const SENTINEL_PAUSE: Duration = Duration::from_secs(1);
 /// The channel in which a Sentinel announces a new primary.
 const SWITCHES: &str = "+switch-master";
 
-/// The server that has the feed, and the generation of connections to it.
+/// The server that has the feed, and the generation of a connection to it. Connections of earlier generations are
+/// replaced.
 pub(super) struct Location {
     pub(super) client: Client,
     pub(super) generation: u64,
