@@ -101,7 +101,8 @@ async fn read(
 ) -> Result<Vec<Arc<Entry>>, Problem> {
     let stale_after = state.monitor.stale_after();
     let begin = time.minus(window.unwrap_or_default());
-    // A feed without gaps has a tick in the time `most` before the window, and normally a few in the shorter `before`.
+    // Before the window, a feed without gaps has at least one tick within `most`. Normally it also has a few within
+    // `before`, which is shorter and is tried first.
     let (mut before, most) = (state.sessions.hello.interval * TICKS_BEFORE, stale_after * 2);
     let mut entries = loop {
         before = before.min(most);

@@ -80,7 +80,7 @@ export class Gestures {
   }
 
   #onMove(event) {
-    // A button that was released outside the chart is not reported.
+    // The chart can miss the `pointerup` of a mouse button that is released outside it.
     if (event.buttons === 0) this.#onUp(event)
     const before = this.#pressed.get(event.pointerId)
     if (before === undefined) return

@@ -72,7 +72,7 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// Writes the names of new files to the disk.
+    /// Syncs the directory, so that a new file is still in it if the machine loses power.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         File::open(&self.path)?.sync_all()
     }

@@ -283,7 +283,8 @@ impl FeedFile {
         guard(|| hour_tables::texts(&self.database.begin_read()?, detail, starts))
     }
 
-    /// Writes the candles of hours that the file does not have, and deletes those that have `expired`.
+    /// Deletes the candles of the hours that begin at the times `expired`. Then writes the candles of the `hours` that
+    /// the file does not have.
     pub(super) fn keep_hours(
         &self,
         detail: Detail,
