@@ -1,5 +1,5 @@
 //! Requests to an exchange over HTTP. The time and the size of an answer are bounded, redirects and HTML pages with
-//! status 200 are errors, and rate limits are respected: a source that may not be asked again yet repeats its last
+//! status 200 are errors, and rate limits are respected: until a source may be asked again, it repeats its last
 //! answers.
 
 use super::date::date_of;

@@ -18,7 +18,7 @@ export const RANGES = {
   '30d': { ms: 30 * DAY, words: '30 days', intervals: ['1h'] },
 }
 
-/** Maximum number of candles for a part, unless the range has no longer ones. */
+/** Maximum number of candles for a part. If every interval of a range gives more, the longest interval is used. */
 const MANY = 400
 /** Least width of a candle in pixels. Narrower ones are joined. */
 const MIN_WIDTH = 5
