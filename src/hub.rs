@@ -253,7 +253,7 @@ impl Hub {
         self.history.permit().await?.store().read_hours(detail, starts).await
     }
 
-    /// Keeps the candles of these hours in the store, and deletes those that have `expired`.
+    /// Deletes the hours that begin at the times `expired` from the store. Then keeps the candles of `hours` in it.
     ///
     /// # Errors
     /// If the store is unavailable.

@@ -50,7 +50,7 @@ pub(super) fn texts(
     starts.iter().map(text).collect()
 }
 
-/// Deletes the hours that have `expired`, and writes the hours that the table does not have.
+/// Deletes the hours that begin at the times `expired`. Then writes the hours that the table does not have.
 pub(super) fn keep(
     writing: &WriteTransaction,
     detail: Detail,
