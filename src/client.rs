@@ -10,8 +10,8 @@
 //!   the stream reports a [gap](Update::Gap).
 //! - With [`Builder::redundancy`], several replicas are read at once, and nothing is late if one of them fails.
 //! - Message types and fields that this version does not know are skipped.
-//! - The stream ends only with an [`Error`], if the server would refuse the next attempt too, for example because a
-//!   parameter is invalid.
+//! - The stream ends only if the server would refuse the next attempt too, for example because a parameter is invalid.
+//!   Its last item is then an [`Error`].
 //!
 //! ```no_run
 //! use btcfeed::client::{Client, Start, Update};
@@ -54,7 +54,7 @@
 //! | `backoff` | pauses between attempts |
 //! | `line` | one connection after the other |
 //! | `cursor` | the position in the feed |
-//! | `merge` | several lines to one feed |
+//! | `merge` | merges the entries of several lines |
 //! | `healing` | reads from the history the entries that all lines lack |
 //! | `statistics` | counts of a stream |
 //! | `updates` | the stream |

@@ -1,8 +1,8 @@
 //! The bound of a price that comes from a single source.
 //!
 //! Nobody checks a single source. So it may not move the price faster than several sources have moved it together: the
-//! bound is the fastest move between two consecutive prices that each came from several sources. It counts the last
-//! such move and those in the hour before. Before the first one, there is no bound.
+//! bound is the fastest move between two consecutive prices that each came from several sources. Only the last such
+//! move counts, and those in the hour before it. Before the first such move, there is no bound.
 
 use crate::tick::{MoveBound, Price, TickId};
 use rust_decimal::Decimal;

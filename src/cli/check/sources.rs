@@ -8,7 +8,7 @@ use crate::tick::{Currencies, Currency};
 use futures_util::future::join_all;
 use std::time::Duration;
 
-/// Time for the answer of a source. It includes the time to connect, so it is longer than that of a poll.
+/// Time for the answer of a source. It is longer than the deadline of a poll, because a check opens a new connection.
 const DEADLINE: Duration = Duration::from_millis(3500);
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
