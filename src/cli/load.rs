@@ -1,5 +1,5 @@
-//! `btcfeed load`: a load test with as many clients as one machine can run. Each client is a stream of the SDK: it can
-//! use each transport, resumes as other programs do, and detects gaps. The load test only counts and measures.
+//! `btcfeed load`: a load test with many clients. Each client is a stream of the SDK: it can use each transport,
+//! resumes as other programs do, and detects gaps. The load test only counts and measures.
 
 mod latencies;
 mod load_test;

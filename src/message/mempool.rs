@@ -19,7 +19,7 @@ pub type WholePrices = TimedPrices<u64>;
 /// The prices at a moment, with all their digits.
 pub type ExactPricesAt = TimedPrices<ExactPrice>;
 
-/// Prices at one or several moments, and the rates between the currencies now.
+/// Prices at one or several moments, and the current rates between the US dollar and the other currencies.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = MempoolHistory))]
 #[cfg_attr(feature = "server", schema(examples(json!({

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::warn;
 
-/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, because counting them would
-/// cost time for each client and tick.
+/// Minimum number of bytes in an account. Fewer bytes count as none, because counting them would cost time for each
+/// client and tick.
 pub(crate) const MIN_BYTES: usize = 4096;
 
 /// Memory that clients occupy.

@@ -32,7 +32,7 @@ pub struct Observation {
 pub struct SourceError {
     /// The currencies without a price.
     pub currencies: Currencies,
-    /// The reason, for the log and for a status of the feed. Clients can read it.
+    /// The reason as clients can read it, for example in a status of the feed.
     pub reason: String,
     /// The text that operators read instead of the reason: the address of the source (host and port), and the error
     /// behind the reason. If no such error is known, the reason follows the address. Clients cannot read this text.

@@ -61,10 +61,10 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
 
 /// Prices in the past, as mempool.space returns them
 ///
-/// The last prices at or before `timestamp` that are at most an hour older, and the rates between the currencies now. A
-/// moment in the future means now. With `currency`, the prices are in this currency and in USD, otherwise in all
-/// currencies of the feed. Without `timestamp`, the first prices of each of the newest 8784 hours, newest first. Prices
-/// have all their digits.
+/// The last prices at or before `timestamp` that are at most an hour older, and the current rates between the US dollar
+/// and the other currencies. A moment in the future means now. With `currency`, the prices are in this currency and in
+/// USD, otherwise in all currencies of the feed. Without `timestamp`, the first prices of each of the newest 8784
+/// hours, newest first. Prices have all their digits.
 #[utoipa::path(
     get, path = "/api/v1/historical-price", tag = "prices", operation_id = "mempool_historical_price",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

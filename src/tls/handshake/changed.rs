@@ -50,8 +50,8 @@ enum Outcome {
 /// TLS. Each four further bytes are a change.
 ///
 /// # Panics
-/// If the outcome depends on the pieces in which the bytes arrive, if too many bytes are kept, or if a handshake
-/// without changes fails.
+/// If the outcome depends on the pieces in which the bytes arrive, if too many bytes are kept, if the server sends only
+/// a part of a record, or if a handshake without changes fails.
 pub(in crate::tls) fn check(input: &[u8], pieces: &[u8]) {
     let [version, changes @ ..] = input else { return };
     let (changes, _) = changes.as_chunks::<4>();
