@@ -174,7 +174,7 @@ fn incomplete_candle_is_replaced_by_a_gap() {
     feed.prev = at(190);
     feed.ticks(200..360);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
-    // The `prev` of the next entry is the one at second 310, so the entries at seconds 320 to 350 are lost.
+    // The `prev` of the next entry is the id of the entry at second 310, so the entries at seconds 320 to 350 are lost.
     feed.prev = at(310);
     feed.ticks(370..500);
     let (candles, gaps) = feed.candles_and_gaps(ALL);

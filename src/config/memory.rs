@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
     env: "BTCFEED_CLIENT_MEMORY",
     help: "Maximum memory for data that clients have requested and do not read",
-    details: "If more is needed, the responses and streams that have waited longest are reset. Most data of the live \
-              feed does not count, because clients share it.",
+    details: "If more is needed, the server resets the responses and streams whose clients have read nothing for the \
+              longest time. Most data of the live feed does not count, because clients share it.",
     values: Bytes,
     default: DefaultValue::Derived("a quarter of the memory of the machine, or of the control group if that has less"),
     example: "512MiB",
@@ -18,7 +18,7 @@ pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
 
 /// Smallest amount that is accepted. A few long responses together need this much.
 const MIN_BYTES: usize = 16 * MIB;
-/// Share of the memory that is for clients by default.
+/// By default, one `SHARE`th of the memory that this process may use is for clients.
 const SHARE: usize = 4;
 /// Folder of the control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";

@@ -5,7 +5,8 @@ use crate::store::moment_at;
 use crate::tick::TickId;
 use std::time::Instant;
 
-/// An id with its moment on the monotonic clock. It gives held records the times that they would have in the feed.
+/// An id with its moment on the monotonic clock. It gives the records in the outbox the times that they would have in
+/// the feed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Anchor {
     pub(super) id: TickId,
