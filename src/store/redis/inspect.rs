@@ -65,7 +65,11 @@ impl Inspector<'_> {
         let saves = self.commands.query::<Vec<String>>(cmd("CONFIG").arg("GET").arg("save")).await.ok();
         let snapshots = saves.and_then(|answer| answer.get(1).map(|points| !points.is_empty()));
         let appends = fact("aof_enabled").map(|enabled| enabled == "1");
-        let is_persistent = if appends == Some(true) { Some(true) } else { snapshots };
+        let is_persistent = match (appends, snapshots) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
         let token = self.commands.query::<Option<String>>(cmd("GET").arg(&self.keys.lease)).await.ok().flatten();
         let (rejected, optional) = self.rejected().await;
         Ok(Inspection {
