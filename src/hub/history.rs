@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LOAD_ENTRIES: usize = 500;
 /// The maximum number of entries in one read with audits, which are many times larger.
 pub const AUDIT_ENTRIES: usize = 100;
-/// The result of a read with audits is kept for further clients if it has at most this many entries: all live clients
-/// of audits need the newest entries.
+/// The maximum number of entries in a read with audits whose result is kept for further clients. A live client of
+/// audits reads only the newest few entries, and all these clients read the same ones.
 const LIVE_ENTRIES: usize = 4;
 /// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;
@@ -36,7 +36,7 @@ pub(super) struct HistoryReader {
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
     /// The reads of audits, kept in the same way.
     running_audits: Mutex<HashMap<Page, WeakShared<Reading>>>,
-    /// The newest entries with audits that were read.
+    /// The newest result of a read of at most [`LIVE_ENTRIES`] entries with audits.
     live_audits: Mutex<Option<(Page, Entries)>>,
 }
 

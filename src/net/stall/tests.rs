@@ -125,8 +125,8 @@ async fn reader_of_live_pieces_costs_nothing() {
         bodies.push((body, sender));
     }
     assert!(detectors.iter().all(|detector| !detector.is_reset.load(Ordering::Relaxed)));
-    // No poll has waited for data since the first piece, so the client may not have read that piece. Therefore, from
-    // the second piece on, all memory of the response counts.
+    // Since the first piece, no poll has returned `Pending`. So it is unknown if the client has read that piece, and
+    // the fixed memory of each response counts from the second piece on.
     for (body, sender) in &mut bodies {
         sender.try_send(Ok(Bytes::from_static(b"a tick"))).unwrap();
         body.frame().now_or_never().expect("a piece");

@@ -21,8 +21,8 @@ export const svg = (name, attributes = {}, ...children) => {
   return element
 }
 
-/** The coordinates of everything. `model` is `{ from, until, notice, panels }`. `notice` is a text that is shown while
- *  data is not loaded, or empty. */
+/** The coordinates of everything. `model` is `{ from, until, notice, panels }`. `notice` is the text that says why data
+ *  is not loaded yet. It is empty if all data is loaded. */
 export const layout = (model, width, height) => {
   const isOverlay = model.panels.length > 1
   const measured = model.panels.map(({ base }) => (isOverlay ? (value) => value / base - 1 : (value) => value))

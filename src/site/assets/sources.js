@@ -4,7 +4,7 @@ import { capital, formatChange, formatDuration, formatPrice } from './format.js'
 import * as history from './history.js'
 import { element, write } from './write.js'
 
-/** Time between two requests. */
+/** Time between two requests after the sources of all currencies are known. */
 const ASK_EVERY_MS = 10_000
 
 const STATES = { outlier: 'Outlier', frozen: 'Frozen', resting: 'Resting', failing: 'No price', unknown: 'Unknown' }

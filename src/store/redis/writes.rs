@@ -62,7 +62,7 @@ impl Redis {
         Err(unavailable(format_args!("{what}: {leading}")))
     }
 
-    /// Appends a record. If an answer asks for it, calls the script again in another form.
+    /// Appends a record. If an answer requires another form of the call, calls the script again in that form.
     pub(super) async fn append_record(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let json = serde_json::to_string(&record.event).map_err(unavailable)?;
         let body = json.strip_prefix('{').unwrap_or(&json);
@@ -138,8 +138,8 @@ impl Redis {
         )))
     }
 
-    /// Notes the settings of the replicas that may lead. If they differ from this replica's, the feed may change with
-    /// the leader.
+    /// Notes the settings of the replicas that may lead. If they differ from this replica's, the feed may change when
+    /// another replica leads.
     pub(super) fn note_others(&self, theirs: &str) {
         let differs = !theirs.is_empty() && !self.settings.is_empty() && theirs != self.settings;
         let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
