@@ -29,7 +29,7 @@ const OPEN: [&str; 12] = [
     "/llms.txt",
     "/method",
 ];
-/// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
+/// Prefixes of paths that need no key. Load balancers call the gRPC health service without a key.
 const OPEN_BELOW: [&str; 4] = ["/page/", "/btcfeed/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Rejects a request whose key is missing or invalid, except on paths that need no key. Replaces a valid key by its

@@ -34,7 +34,7 @@ const PROXY_PROTOCOL: Row<Words<bool>> = Row {
 const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CONNECTIONS",
     help: "Maximum number of connections of one address",
-    details: "Over HTTP/2 and through a trusted proxy, each concurrent request counts as a connection. An IPv6 network \
+    details: "Each concurrent request over HTTP/2 or through a trusted proxy counts as a connection. An IPv6 network \
               of 64 bits counts as one address. Connections to all replicas count. Further connections and requests \
               are rejected with status 429.",
     values: Numbers { min: 1, max: 10_000_000, max_words: None },

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Timeout for closing a stream while the replica stops. It includes the wait for the client's answer. At other times,
 /// the timeout is the longer of this and [`Limits::write_stall`](super::Limits::write_stall). Requests that are still
-/// open this long after the stop are aborted.
+/// open this long after the end of the drain are aborted.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica

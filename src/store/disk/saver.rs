@@ -128,7 +128,8 @@ impl Saver {
         Ok(())
     }
 
-    /// Checks that a leader has prices of the same kind as those in the file. It may have entries in memory already.
+    /// Checks that this process writes prices of the same kind as those in the file. Skips the check if the process has
+    /// neither the lease nor unsaved entries.
     fn check_kind(&self, file: &FeedFile) -> anyhow::Result<()> {
         let own = {
             let pending = self.pending();
