@@ -190,6 +190,7 @@ mod tests {
             assert_eq!(detail, expected);
         }
     }
+
     #[test]
     fn event_streams_are_accepted_by_name_only() {
         let accepts = |accept: &str| accepts_events(&[(ACCEPT, accept.parse().unwrap())].into_iter().collect());
