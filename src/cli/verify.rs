@@ -1,4 +1,4 @@
-//! `btcfeed verify`: computes every price of an audit stream again, and checks that no entry is missing.
+//! `btcfeed verify`: computes every price of an audit stream again, and checks the chain of its entries.
 
 mod checker;
 mod lines;

@@ -138,7 +138,7 @@ impl ValueByCurrency for ExactPrice {
 impl ValueByCurrency for ExactAmount {
     const NAME: &'static str = "Amounts";
     const DESCRIPTION: &'static str =
-        "A difference between prices for each chosen currency that has a price at this moment.";
+        "For each chosen currency that has a price at this moment, a difference between prices.";
 
     fn schema() -> RefOr<Schema> {
         reference::<ExactAmount>()

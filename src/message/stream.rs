@@ -41,7 +41,7 @@ pub type Prices = ByCurrency<ExactPrice>;
 /// For each price, the names of the sources from which it was made. Prices of `simulated` are not from a market.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
-/// A difference between prices for each chosen currency that has a price at this moment.
+/// For each chosen currency that has a price at this moment, a difference between prices.
 pub type Amounts = ByCurrency<ExactAmount>;
 
 /// The prices at one moment, in the formats `full` and `audit`.
@@ -168,7 +168,7 @@ pub struct SyncedMessage {
     pub id: TickId,
 }
 
-/// The replica that serves you. It is the first message if you asked for it with `hello=true`.
+/// The replica that serves you. This message comes first if you asked for it with `hello=true`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Hello))]
 #[cfg_attr(feature = "server", schema(examples(json!({

@@ -50,8 +50,8 @@ struct Places {
     memory: Arc<ClientMemory>,
 }
 
-/// Place of one client in the limit of all clients. It is also one in the limit of its address, unless a trusted proxy
-/// may send requests of several addresses on the connection.
+/// Place of one client in the limit of all clients, or of one refusal. The place of a client also counts for its
+/// address. On a connection from a trusted proxy it does not, because each request counts for an address of its own.
 #[derive(Debug)]
 struct Place {
     _client: OwnedSemaphorePermit,

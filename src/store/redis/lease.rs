@@ -29,7 +29,7 @@ impl Redis {
         match self.write(Write::Lease, script).await {
             Ok(broken) => {
                 if !broken.is_empty() {
-                    warn!(broken, "replaced a lease without a time to live (-1 ms), or with one that is too long");
+                    warn!(broken, "replaced a lease: its time to live is too long, or it has none (-1)");
                 }
                 Ok(Some(lease))
             }
