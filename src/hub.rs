@@ -50,7 +50,7 @@ pub struct Hub {
     window: RwLock<Window>,
     capacity: usize,
     retention: Duration,
-    /// Reads the store for clients. The hub's own reads do not wait for these.
+    /// Reads the store for clients. The hub's own reads do not wait for those of clients.
     history: HistoryReader,
     /// The newest id. Sessions wait until it changes.
     head: watch::Sender<TickId>,
@@ -124,7 +124,7 @@ impl Hub {
     /// by then, returns the id before these entries.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn before_newest_ticks(&self, count: usize, currencies: Currencies) -> Result<TickId> {
         let wanted = |entry: &Entry| has_price(entry, currencies);
         let (found, complete) = {
@@ -154,7 +154,7 @@ impl Hub {
     /// permits.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn history(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Arc<Entry>>> {
         if let Some(entries) = self.window().range(after, until, limit) {
             return Ok(entries);
@@ -170,7 +170,7 @@ impl Hub {
     /// store has them.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn page(&self, after: TickId, until: TickId, limit: usize, audits: bool) -> Result<Vec<Arc<Entry>>> {
         let entries = self.history(after, until, limit).await?;
         if audits { self.history.with_audits(after, entries).await } else { Ok(entries) }
@@ -179,7 +179,7 @@ impl Hub {
     /// Returns all entries with `after < id <= until`, read page by page, or the oldest `max` of them.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn pages(&self, after: TickId, until: TickId, max: usize, audits: bool) -> Result<Vec<Arc<Entry>>> {
         let (mut entries, most) = (Vec::new(), if audits { AUDIT_ENTRIES } else { LOAD_ENTRIES });
         loop {
@@ -197,7 +197,7 @@ impl Hub {
     /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         {
             let window = self.window();
@@ -211,7 +211,7 @@ impl Hub {
     /// Returns the id of the `n`th newest entry with `after < id <= until`, counted from one, if there are that many.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         {
             let window = self.window();
@@ -229,7 +229,7 @@ impl Hub {
     /// may lack the oldest entries: this replica can have a shorter retention than the leader.
     ///
     /// # Errors
-    /// If the store is unavailable.
+    /// If the store is unavailable or has too many readers.
     pub async fn oldest_kept(&self) -> Result<TickId> {
         let permit = self.history.permit().await?;
         let oldest = permit.store().range(TickId::ZERO, TickId::from_ms(u64::MAX), 1).await?;
@@ -240,7 +240,7 @@ impl Hub {
     /// cannot keep candles.
     ///
     /// # Errors
-    /// If the store is unavailable.
+    /// If the store is unavailable or has too many readers.
     pub async fn kept_hours(&self, detail: Detail) -> Result<Option<Vec<TickId>>> {
         self.history.permit().await?.store().kept_hours(detail).await
     }
@@ -248,7 +248,7 @@ impl Hub {
     /// Returns the candles of these hours, as the store keeps them.
     ///
     /// # Errors
-    /// If the store is unavailable.
+    /// If the store is unavailable or has too many readers.
     pub async fn read_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         self.history.permit().await?.store().read_hours(detail, starts).await
     }
@@ -256,7 +256,7 @@ impl Hub {
     /// Deletes the hours that begin at the times `expired` from the store. Then keeps the candles of `hours` in it.
     ///
     /// # Errors
-    /// If the store is unavailable.
+    /// If the store is unavailable or has too many readers.
     pub async fn keep_hours(&self, detail: Detail, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
         self.history.permit().await?.store().keep_hours(detail, hours, expired).await
     }

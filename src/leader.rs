@@ -196,7 +196,7 @@ impl Leader {
     /// Returns the name of the first claimant, if there is one. Renews the lease meanwhile.
     ///
     /// When a store becomes available again, the first replica that reaches it may be one that has just started.
-    /// Without this wait, the first entry of that replica would replace what others have.
+    /// Without this wait, that replica would write first, and what only other replicas have would be lost.
     async fn hear_claims(&self, lease: &Lease) -> Result<Option<String>, StoreError> {
         if !self.store.is_shared() {
             return Ok(None);

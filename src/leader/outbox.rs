@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The period whose ticks an outbox can hold at any interval, unless they exceed [`MAX_BYTES`].
+/// The period for which an outbox can hold all ticks. If they exceed [`MAX_BYTES`], it holds fewer.
 const HOLDS: Duration = Duration::from_secs(3600);
 /// The minimum of the limit on the number of records. It applies if [`HOLDS`] has fewer ticks than this.
 const MIN_RECORDS: usize = 1000;
