@@ -63,8 +63,8 @@ fn available() -> usize {
 }
 
 /// Returns the lowest limit of the control group in `group` (the content of `/proc/self/cgroup`) and of its ancestors.
-/// In a container, the files of its own group are at the root. For control groups of version 1, only the limit of the
-/// root is read.
+/// `root` always counts, because in a container the files of the container's group are usually directly in it. For
+/// control groups of version 1, only the limit in `root` is read.
 fn group_limit(root: &Path, group: &str) -> Option<usize> {
     let own = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let folders = Path::new(own).ancestors().map(|folder| root.join(folder).join("memory.max"));

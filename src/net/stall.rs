@@ -140,16 +140,16 @@ pub(crate) struct MonitoredBody<G> {
     inner: Body,
     /// Data of the inner body that has not been returned yet.
     rest: Bytes,
-    /// The length of the last piece of the inner body. The inner body may have prepared the next piece, which has about
-    /// this length.
+    /// The length of the data that the inner body returned most recently. It may have prepared more data, of about the
+    /// same length.
     last_len: usize,
     /// The memory that the response needs in addition to its data.
     fixed_bytes: usize,
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
     /// True before the first poll, and if the last poll returned a piece. The client may then still be reading older
-    /// data. If it is false, the client has read everything and waits for more. In that case, `fixed_bytes` are not
-    /// counted for a response that may be a live stream.
+    /// data. If it is false, the client has read everything and waits for more. The first piece after that is counted
+    /// without `fixed_bytes` if the response may be a live stream.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,
@@ -166,7 +166,7 @@ impl<G> MonitoredBody<G> {
         detector: Arc<StallDetector>,
         guard: G,
     ) -> Response<MonitoredBody<G>> {
-        // If the length is known, the content was compressed in advance, so there is no compressor now.
+        // A response with a known length and a `Content-Encoding` was compressed in advance, so it has no compressor.
         let is_endless = response.body().size_hint().exact().is_none();
         let is_compressing = response.headers().contains_key(CONTENT_ENCODING) && is_endless;
         let may_be_live = is_endless && !is_compressing;

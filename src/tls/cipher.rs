@@ -49,8 +49,8 @@ impl Sealer {
         let (fixed, explicit) = iv.as_ref().split_at(suite.aead_alg.key_block_shape().fixed_iv_len);
         let mut encrypter = suite.aead_alg.encrypter(key, fixed, explicit);
         if next > 0 {
-            // AWS-LC checks that the numbers of records increase, and treats the first number that it sees as zero. So
-            // it must see the number zero first. rustls has already sent a record with this number, so the one that is
+            // AWS-LC checks that the numbers of records increase. It assumes that the first number it gets is zero. So
+            // it must get the number zero first. rustls has already sent a record with this number, so the one that is
             // encrypted here is dropped and never leaves the process.
             let (typ, payload) = (ContentType::ApplicationData, OutboundChunks::Single(&[]));
             drop(encrypter.encrypt(OutboundPlainMessage { typ, version: VERSION, payload }, 0)?);

@@ -26,7 +26,7 @@ use tokio_rustls::rustls::{AlertDescription, ContentType, Error, SupportedCipher
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
 /// Keys and state of a connection whose handshake is done. This struct is small, because it is read from memory for
-/// each client when an entry is sent. State that sending rarely uses is in `rare`.
+/// each client when an entry is sent. State that is rarely needed to send a record is in `rare`.
 pub(crate) struct RecordLayer {
     sealer: Sealer,
     /// Number of the next record to the client.
@@ -185,7 +185,8 @@ impl RecordLayer {
         Ok(())
     }
 
-    /// Replaces the keys to the client, and announces that. TLS 1.2 cannot do that.
+    /// Announces new keys to the client, and encrypts later records with them. Fails with TLS 1.2, which has no key
+    /// updates.
     fn update_sealer(&mut self, sealed: &mut Sealed) -> Result<(), Error> {
         let (first, keys) = self.rare.secrets.update_tx_secret()?;
         self.encrypt(ContentType::Handshake, &[&KEY_UPDATE], sealed)?;

@@ -1,6 +1,6 @@
 //! The lines of an export. Each line is a JSON object: an entry, an audit, the candles of an hour or a bookmark. The
-//! entries come first, and the audits follow, both in the order of their ids. Then come the hours with their minute
-//! candles, and after them the hours with one candle each, both in the order of time. The bookmarks are last.
+//! entries come first, and the audits follow, both in the order of their ids. Then come the candles, first those of
+//! minutes and then those of hours, with one line for each hour, in the order of time. The bookmarks are last.
 
 use super::transfer::{AuditPages, Copied, HourPages, PAGE, Pages, Writable, check_count, while_renewing};
 use crate::candle::{Detail, KeptHour, PAGE_HOURS};

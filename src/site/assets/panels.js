@@ -44,7 +44,7 @@ function changeOf(points, view) {
   const base = first.open ?? first.value
   const moved = points.at(-1).value - base
   const direction = moved > 0 ? 'up' : moved < 0 ? 'down' : 'flat'
-  // The candle in which the feed began starts before the feed.
+  // The first candle usually starts earlier than the feed.
   const since = Math.max(first.t, view.begin ?? 0)
   return { base, moved, direction, tone: direction, lateSince: isLate(since, view) ? since : undefined }
 }

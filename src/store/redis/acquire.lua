@@ -8,7 +8,7 @@
 -- replica can get the lease.
 -- A feed never mixes real and simulated prices, even if no replica of the other kind is alive. The entries of the feed
 -- show its kind. The script compares this kind with the caller's only if the lease is free, or if ARGV[8] is 1.
--- KEYS: lease, claim, settings, ticks, record (hash: id of the newest record)
+-- KEYS: lease, claim, settings, ticks, record (hash: id of the newest record's entry)
 -- ARGV: holder, token, time to live in ms, longest maximum (in ms) that can be configured, settings, time to live of
 --       the settings in ms, kind of the prices: real, simulated or '', and 1 if the kind must be compared even if the
 --       lease is not free

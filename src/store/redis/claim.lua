@@ -1,7 +1,7 @@
 -- Reserves the lease for a replica that has something that the store lacks: records that are not written yet, or
 -- entries after the store's newest one. Of several replicas, one with records comes first, then the one with the newest
 -- entry.
--- KEYS: claim (hash: holder, rank), ticks, settings, record (hash: id of the newest record)
+-- KEYS: claim (hash: holder, rank), ticks, settings, record (hash: id of the newest record's entry)
 -- ARGV: holder, seen (newest id that it knows), records, time to live in ms, settings, kind of the prices
 -- Returns the replica for which the lease is reserved, or ''
 local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])

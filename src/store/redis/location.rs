@@ -108,8 +108,8 @@ impl RedisServer {
         timeout(self.connect_timeout(), asking).await.map_err(timed_out(&address, "connecting"))?
     }
 
-    /// Waits until another server than the one at `address` has the feed, and notes that. Never returns if the feed
-    /// cannot move.
+    /// Waits until another server than the one at `address` has the feed, or a Sentinel announces one. Connections to
+    /// the old server are then replaced. Never returns if the feed cannot move.
     pub(super) async fn moved_from(self: Arc<RedisServer>, address: String) {
         let asking = async {
             loop {

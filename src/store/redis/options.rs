@@ -29,8 +29,9 @@ pub struct RedisOptions {
     /// The time within which Redis must answer a command. The timeout of connecting is three times this value, because
     /// connecting needs several round trips.
     pub timeout: Duration,
-    /// The settings that all replicas of the feed must share, as text for people. Those after a semicolon may differ
-    /// for a while. Empty if settings are not compared.
+    /// The settings that are compared with those of the other replicas, as text for people. Those before the first
+    /// semicolon must be the same. Those after it may differ, for example during an update. Empty if settings are not
+    /// compared.
     pub settings: String,
     /// The kind of the prices that this replica would write. `None` if it writes none.
     pub kind: Option<PriceKind>,

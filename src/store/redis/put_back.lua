@@ -1,7 +1,7 @@
 -- Puts lost entries back into the feed. It needs no lease, because the stored entries around a lost one confirm its
--- place. The prev of the later one must not be less than the id of the lost entry. The id of the earlier one, if there
--- is one, must not be greater than the prev of the lost entry. An entry that is newer than the newest stored one is
--- skipped, because no later entry confirms it. An entry that is older than the retention is skipped too.
+-- place: the prev of the stored entry after it is its id, or greater if entries between the two are lost, too. The id
+-- of the stored entry before it, if there is one, is its prev, or less. An entry that is newer than the newest stored
+-- one is skipped, because no later entry confirms it. An entry that is older than the retention is skipped, too.
 -- KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
 -- Returns the number of entries that were put back
 

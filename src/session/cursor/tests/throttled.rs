@@ -49,7 +49,7 @@ fn replay_has_the_newest_tick_of_each_period() {
     let feed = Feed::new((0..=10).map(|place| place * 2));
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(5));
     // The first tick is sent at once, then the newest of each period. A tick counts as the one at the end of a period
-    // if it is at most half a second before or after that end: 10 does, 4 and 6 do not.
+    // if it is within the grace time, a tenth of the period, before or after that end: 10 is, 4 and 6 are not.
     assert_eq!(feed.messages(&mut session), ["0", "4", "10", "14", "20", "synced 20"]);
 }
 
@@ -72,7 +72,7 @@ fn early_ticks_do_not_shift_the_period() {
     let feed = Feed::new(0..=120);
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(10));
     let messages = feed.messages(&mut session);
-    // The tick at second 9 is within the grace of one second, so it counts as the one at the end.
+    // Here the grace time is one second, so the tick at second 9 counts as the one at the end.
     let expected: Vec<_> =
         [0].into_iter().chain((1..=12).map(|period| period * 10 - 1)).map(|id| id.to_string()).collect();
     assert_eq!(messages[..13], expected, "{messages:?}");
@@ -86,8 +86,11 @@ fn held_tick_is_sent_when_its_period_ends() {
     assert_eq!(feed.messages(&mut session), ["57", "synced 57"]);
     feed.tick(58);
     let Step::Wait(Some(wait)) = session.step(&feed.hub, Instant::now()) else { panic!("the tick is not held") };
-    assert!(wait <= Duration::from_millis(1400), "the period that began at 57 ends at 61, and now is 60: {wait:?}");
-    // The period of this client has ended.
+    assert!(
+        wait <= Duration::from_millis(1400),
+        "the period that began at 57 ends at 61, with the grace time at 61.4: {wait:?}"
+    );
+    // A period of 2 s has ended at 59, so the tick at second 58 is due.
     let mut session = feed.throttled(Start::Since(feed.id(57)), false, Some(2));
     assert_eq!(feed.messages(&mut session), ["57", "synced 57", "58"]);
 }
@@ -108,7 +111,7 @@ fn held_tick_comes_before_a_gap_in_the_store() {
     let mut session = feed.throttled(Start::After(feed.id(5)), false, Some(600));
     for loaded in [&[kept][..], &[]] {
         assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Load { .. }));
-        assert!(session.loaded(loaded).is_empty(), "the period of the client's tick has not ended");
+        assert!(session.loaded(loaded).is_empty(), "6 is held: the period that began with 5 has not ended");
     }
     assert_eq!(feed.messages(&mut session), ["6", "history_expired 6..30", "30", "35", "synced 35"]);
 }
