@@ -95,6 +95,13 @@ impl Disk {
         Ok(self.kept_kind.get().copied().filter(|kept| *kept != own))
     }
 
+    /// Returns true if this process must not write, because the feed has prices of the other kind.
+    async fn is_refused(&self) -> Result<bool> {
+        let other = self.other_kind().await?;
+        self.saver.pending().refusal = other.map(|kept| kind::refusal(kept.as_str(), OTHER_PLACE));
+        Ok(other.is_some())
+    }
+
     /// Starts the thread that writes the file.
     fn start(saver: Arc<Saver>) -> Disk {
         let writer = saver.clone();
@@ -133,16 +140,19 @@ impl Drop for Disk {
 #[async_trait]
 impl Store for Disk {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        let other = self.other_kind().await?;
-        let mut pending = self.saver.pending();
-        pending.refusal = other.map(|kept| kind::refusal(kept.as_str(), OTHER_PLACE));
-        if other.is_some() {
+        if self.is_refused().await? {
             return Ok(None);
         }
-        let lease = pending.lease.acquire(holder, self.saver.options.lease_ttl);
-        if let Some(own) = pending.kind.filter(|_| lease.is_some()) {
-            // From now on, the feed has prices of this kind. If the file is not open yet, the saver compares the kinds
-            // when it opens the file.
+        let lease = self.saver.pending().lease.acquire(holder, self.saver.options.lease_ttl);
+        let Some(granted) = &lease else { return Ok(None) };
+        // The file may have been opened since then. From now on, the saver compares the kinds when it opens the file.
+        let refused = self.is_refused().await;
+        let mut pending = self.saver.pending();
+        if !matches!(refused, Ok(false)) {
+            pending.lease.release(granted);
+            return refused.map(|_| None);
+        }
+        if let Some(own) = pending.kind {
             self.kept_kind.set(own).ok();
         }
         Ok(lease)

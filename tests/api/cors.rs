@@ -37,9 +37,9 @@ async fn preflight_allows_the_headers_of_a_client() {
 async fn own_page_behind_a_proxy_may_open_a_websocket() {
     let settings = [("BTCFEED_CORS_ORIGINS", "none"), ("BTCFEED_PUBLIC_URL", "https://feed.example")];
     let server = TestServer::with(&settings, &history([usd("97000.10")])).await;
-    let status = async |origin| server.get_with("/v1/ws", &[("host", "replica:8080"), ("origin", origin)]).await.status;
+    let status = async |origin| server.get_with("/v1/ws", &[("origin", origin)]).await.status;
     // The request is no handshake, so 426 says that the origin is allowed.
     assert_eq!(status("https://feed.example").await, 426);
-    assert_eq!(status("http://replica:8080").await, 426);
+    assert_eq!(status("http://localhost:8080").await, 426);
     assert_eq!(status("https://other.example").await, 403);
 }

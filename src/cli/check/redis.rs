@@ -123,7 +123,7 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
         None => Finding::warn(
             "redis-persistence",
             "unknown: INFO and CONFIG GET do not show it",
-            "Ask the operator of the server, or allow the command CONFIG GET.",
+            "Ask the operator of the server, or allow the commands INFO and CONFIG GET.",
         ),
     };
     let eviction = match eviction.as_str() {
