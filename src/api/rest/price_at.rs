@@ -25,8 +25,8 @@ use std::time::Duration;
 
 /// The number of intervals before the window that are read at first.
 const TICKS_BEFORE: u32 = 6;
-/// The number of entries that are read after `time + stale_after`. The tick that ends an outage is often among them, and
-/// describes the outage.
+/// The number of entries that are read after `time + stale_after`. The tick that ends an outage is often among them,
+/// and describes the outage.
 const ENTRIES_AFTER: usize = 50;
 /// The maximum number of entries that are read up to `time`. The same limit applies to the entries from `time` to
 /// `time + stale_after`.
