@@ -14,7 +14,7 @@ use crate::source::Source;
 use crate::store::{Disk, Memory, PriceKind, Redis, RedisOptions, Store};
 use crate::telemetry::scrape;
 use crate::text::{format_duration, join_list};
-use crate::tick::{Currency, Tick, TickId};
+use crate::tick::{Tick, TickId};
 use anyhow::{Context, ensure};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -199,14 +199,14 @@ fn price_kind(config: &Config) -> PriceKind {
 /// after it may differ for a while, for example during an update.
 pub(crate) fn shared_settings(config: &Config) -> String {
     let kind = price_kind(config).as_str();
-    let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
+    let currencies = config.aggregate.currencies.joined("and");
     let retention = format_duration(config.store.retention);
     let (interval, mut sources) = (format_duration(config.leader.interval), config.source_names().collect::<Vec<_>>());
     // Their order does not matter.
     sources.sort_unstable();
     format!(
         "{kind} prices in {}, kept for {retention}; one tick every {interval} by method {} from {}",
-        join_list(&currencies, "and"),
+        currencies,
         aggregate::VERSION,
         join_list(&sources, "and")
     )

@@ -4,7 +4,7 @@
 use crate::api::problem::Problem;
 use crate::text::quotable;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 
 /// Media type of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,17 +90,20 @@ impl Media {
 
 /// Returns whether the client accepts `text/event-stream` by its name. `*/*`, which most clients send, is not enough.
 pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut members = values.flat_map(|value| value.split(',')).filter_map(Accepted::read);
-    members.any(|member| member.range.eq_ignore_ascii_case("text/event-stream") && member.quality > 0)
+    members(headers, &ACCEPT).any(|member| member.range.eq_ignore_ascii_case("text/event-stream") && member.quality > 0)
 }
 
 /// Returns whether the client accepts gzip (RFC 9110 §12.5.3).
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let members: Vec<_> = values.flat_map(|value| value.split(',')).filter_map(Accepted::read).collect();
+    let members: Vec<_> = members(headers, &ACCEPT_ENCODING).collect();
     let named = |name: &str| members.iter().find(|member| member.range.eq_ignore_ascii_case(name));
     named("gzip").or_else(|| named("x-gzip")).or_else(|| named("*")).is_some_and(|member| member.quality > 0)
+}
+
+/// Returns the members of the lists in these headers.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Accepted<'a>> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(Accepted::read)
 }
 
 /// Member of `Accept` or `Accept-Encoding`: a media range or a coding, and its quality in thousandths.

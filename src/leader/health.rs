@@ -6,7 +6,6 @@ use super::outbox::Outbox;
 use super::term::LastPrice;
 use crate::aggregate::Poll;
 use crate::feed::{Feed, FeedState, Status};
-use crate::text::join_list;
 use crate::tick::{Currencies, Currency, TickId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -121,11 +120,9 @@ impl HealthMonitor {
                 let texts = self.thin.iter().filter(|(currency, _)| degraded.contains(**currency));
                 texts.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ")
             }
-            FeedState::Stale | FeedState::Down => format!(
-                "no price in {}: {}",
-                join_list(&stale.iter().map(Currency::code).collect::<Vec<_>>(), "and"),
-                poll.reason(stale)
-            ),
+            FeedState::Stale | FeedState::Down => {
+                format!("no price in {}: {}", stale.joined("and"), poll.reason(stale))
+            }
         };
         self.state = state;
         Some(Status { state, since, reason })

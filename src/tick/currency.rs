@@ -146,11 +146,17 @@ impl From<Currency> for Currencies {
     }
 }
 
+impl Currencies {
+    /// Returns the codes as a list for people: `USD`, `USD and EUR`.
+    pub(crate) fn joined(self, word: &str) -> String {
+        join_list(&self.iter().map(Currency::code).collect::<Vec<_>>(), word)
+    }
+}
+
 /// Formats the set as a list of alternatives: `USD`, `USD or EUR`.
 impl fmt::Display for Currencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codes: Vec<_> = self.iter().map(Currency::code).collect();
-        f.write_str(&join_list(&codes, "or"))
+        f.write_str(&self.joined("or"))
     }
 }
 

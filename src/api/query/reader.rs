@@ -49,6 +49,12 @@ fn without_brackets<'a>((name, value): (Cow<'a, str>, Cow<'a, str>)) -> (Cow<'a,
     (bare.unwrap_or(name), value)
 }
 
+/// Parses the code of a currency that is served. The error quotes the code in its shortened form.
+fn currency_of(code: &str, served: Currencies) -> Result<Currency, String> {
+    let currency = code.trim().parse().ok().filter(|currency| served.contains(*currency));
+    currency.ok_or_else(|| format!("invalid currency {:?}: expected {served}", quoted(code)))
+}
+
 /// Returns a value, shortened for an error message.
 pub(super) fn quoted(value: &str) -> String {
     quotable(value, MAX_VALUE_CHARACTERS)
@@ -192,10 +198,7 @@ impl<'a> QueryReader<'a> {
 
     /// Returns the parameter `currency`. More than one currency is a mistake.
     pub(super) fn currency(&mut self, served: Currencies) -> Option<Currency> {
-        self.one(&CURRENCY, |text| {
-            let currency = text.trim().parse().ok().filter(|currency| served.contains(*currency));
-            currency.ok_or_else(|| format!("invalid currency {text:?}: expected {served}"))
-        })
+        self.one(&CURRENCY, |text| currency_of(text, served))
     }
 
     /// Returns the parameter `currency`, or `default` if it is not given.
@@ -206,9 +209,9 @@ impl<'a> QueryReader<'a> {
         }
         let mut chosen = Vec::new();
         for code in values.iter().flat_map(|value| value.split(',')) {
-            match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
-                Some(currency) => chosen.push(currency),
-                None => self.errors.push(&format!("invalid currency {:?}: expected {served}", quoted(code))),
+            match currency_of(code, served) {
+                Ok(currency) => chosen.push(currency),
+                Err(mistake) => self.errors.push(&mistake),
             }
         }
         chosen.into_iter().collect()

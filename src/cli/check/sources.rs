@@ -3,8 +3,7 @@
 use super::finding::Finding;
 use crate::config::{Config, SourceConfig};
 use crate::source::Origin;
-use crate::text::join_list;
-use crate::tick::{Currencies, Currency};
+use crate::tick::Currencies;
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let missing = currencies.without(priced);
     let mut findings: Vec<_> = asked.into_iter().map(|(finding, _)| finding).collect();
     findings.push(if missing.is_empty() {
-        Finding::ok("prices", format!("every currency has a source: {}", list(currencies)))
+        Finding::ok("prices", format!("every currency has a source: {}", currencies.joined("and")))
     } else {
         Finding::fail(
             "prices",
@@ -52,15 +51,11 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
         Err(error) => return (failed(&format!("{error:#}")), Currencies::NONE),
     };
     let answers = opened.observe(wanted, DEADLINE).await;
-    let priced = answers.iter().flat_map(|answer| &answer.observations).map(|seen| seen.currency).collect();
+    let priced: Currencies = answers.iter().flat_map(|answer| &answer.observations).map(|seen| seen.currency).collect();
     let errors: Vec<_> = answers.iter().flat_map(|answer| &answer.errors).collect();
     let finding = match errors[..] {
-        [] => Finding::ok("source", format!("{name} has a price in {}", list(priced))),
+        [] => Finding::ok("source", format!("{name} has a price in {}", priced.joined("and"))),
         [error, ..] => failed(error.for_operators()),
     };
     (finding, priced)
-}
-
-fn list(currencies: Currencies) -> String {
-    join_list(&currencies.iter().map(Currency::code).collect::<Vec<_>>(), "and")
 }

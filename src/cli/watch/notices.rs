@@ -5,8 +5,7 @@ use crate::cli::format::{brief_duration, local_time, printable};
 use crate::client::{Connected, GapCause, GapUpdate, TickUpdate, Update};
 use crate::feed::FeedState;
 use crate::source;
-use crate::text::join_list;
-use crate::tick::{Currency, TickId};
+use crate::tick::TickId;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,10 +81,7 @@ fn because(reason: &str) -> String {
 
 fn gap(gap: &GapUpdate) -> String {
     let GapUpdate { after, before, reason, currencies, .. } = gap;
-    let only = currencies.map(|currencies| {
-        let codes: Vec<_> = currencies.iter().map(Currency::code).collect();
-        format!(" in {}", join_list(&codes, "and"))
-    });
+    let only = currencies.map(|currencies| format!(" in {}", currencies.joined("and")));
     let only = only.unwrap_or_default();
     let between = match after {
         after if after.is_before_bitcoin() => format!("before {}", local_time(*before)),
